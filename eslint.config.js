@@ -1,12 +1,13 @@
 // Lint: few rules, each of which has caught real bugs or holds a decision of ARCHITECTURE.md. Bit operations, non-null
 // assertions on typed arrays and endless loops are the trade of an emulator and stay allowed.
+import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 const SOURCES = ['shared/**/*.ts', 'actors/**/*.ts', 'kernel/**/*.ts', 'native/**/*.ts'];
 const ATOMICS_MESSAGE = 'Atomics live behind named verbs in shared/{ipc,memory,virtio,x86}.';
 const WORKERS_MESSAGE = 'Only kernel/supervision starts workers; only main.ts files know that they are one.';
 
-export default tseslint.config(
+export default defineConfig(
   { ignores: ['dist/', 'coverage/', '.tmp/', 'test/architecture/fixture/', '**/*.cjs'] },
   {
     files: ['**/*.ts'],
