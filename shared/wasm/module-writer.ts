@@ -1,0 +1,142 @@
+// Assembles a WebAssembly module from imports, functions and exports. WebAssembly core specification 2.0 §5.5.
+// Only what the engine needs: one imported shared memory, one imported or own function table, no data, no globals.
+
+import { CodeWriter } from './code-writer.js';
+import { type WasmType, WASM_TYPE_CODE } from './opcodes.js';
+
+interface Signature {
+  readonly parameters: readonly WasmType[];
+  readonly results: readonly WasmType[];
+}
+
+/** Builds one module; imports must be declared before functions. */
+export class ModuleWriter {
+  readonly #types: Signature[] = [];
+  readonly #imports: { module: string; name: string; type: number }[] = [];
+  readonly #functions: { type: number; name: string; body: number[]; exported: boolean }[] = [];
+  readonly #memoryPages: { initial: number; maximum: number };
+
+  /** The memory is imported as `env.memory`, shared; sizes in 64 KiB pages are the bounds that the import must fit. */
+  constructor(memoryPages: { initial: number; maximum: number }) {
+    this.#memoryPages = memoryPages;
+  }
+
+  type(parameters: readonly WasmType[], results: readonly WasmType[]): number {
+    const same = this.#types.findIndex((t) => t.parameters.join() === parameters.join() && t.results.join() === results.join());
+    if (same >= 0) return same;
+    return this.#types.push({ parameters, results }) - 1;
+  }
+
+  importFunction(module: string, name: string, type: number): number {
+    if (this.#functions.length > 0) throw new Error('imports come before functions');
+    const same = this.#imports.findIndex((i) => i.module === module && i.name === name);
+    if (same >= 0) return same;
+    return this.#imports.push({ module, name, type }) - 1;
+  }
+
+  /** Adds a function; gives its index. `name` goes into the name section. */
+  function(type: number, name: string, body: number[], exported = false): number {
+    return this.#imports.length + this.#functions.push({ type, name, body, exported }) - 1;
+  }
+
+  /** The module's bytes. With `table`, a table `table` is exported whose slot i holds function `table[i]`. */
+  finish(table?: readonly number[]): Uint8Array<ArrayBuffer> {
+    const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+    this.#section(out, 1, (w) => this.#writeTypes(w));
+    this.#section(out, 2, (w) => this.#writeImports(w));
+    this.#section(out, 3, (w) => {
+      w.u32(this.#functions.length);
+      for (const f of this.#functions) w.u32(f.type);
+    });
+    if (table !== undefined) this.#section(out, 4, (w) => (w.bytes.push(1, 0x70, 0), w.u32(table.length)));
+    this.#section(out, 7, (w) => this.#writeExports(w, table !== undefined));
+    if (table !== undefined) this.#section(out, 9, (w) => writeElements(w, table));
+    this.#section(out, 10, (w) => this.#writeCode(w));
+    this.#section(out, 0, (w) => this.#writeNames(w));
+    return Uint8Array.from(out);
+  }
+
+  #section(out: number[], id: number, write: (w: CodeWriter) => void): void {
+    const body = new CodeWriter(0);
+    write(body);
+    const size = new CodeWriter(0);
+    size.u32(body.bytes.length);
+    out.push(id);
+    for (const byte of size.bytes) out.push(byte);
+    for (const byte of body.bytes) out.push(byte);
+  }
+
+  #writeTypes(w: CodeWriter): void {
+    w.u32(this.#types.length);
+    for (const { parameters, results } of this.#types) {
+      w.bytes.push(0x60);
+      for (const list of [parameters, results]) {
+        w.u32(list.length);
+        for (const type of list) w.bytes.push(WASM_TYPE_CODE[type]);
+      }
+    }
+  }
+
+  #writeImports(w: CodeWriter): void {
+    w.u32(this.#imports.length + 1);
+    writeName(w, 'env');
+    writeName(w, 'memory');
+    w.bytes.push(0x02, 0x03);
+    w.u32(this.#memoryPages.initial);
+    w.u32(this.#memoryPages.maximum);
+    for (const { module, name, type } of this.#imports) {
+      writeName(w, module);
+      writeName(w, name);
+      w.bytes.push(0x00);
+      w.u32(type);
+    }
+  }
+
+  #writeExports(w: CodeWriter, table: boolean): void {
+    const exported = this.#functions.map((f, i) => ({ ...f, i })).filter((f) => f.exported);
+    w.u32(exported.length + (table ? 1 : 0));
+    for (const { name, i } of exported) {
+      writeName(w, name);
+      w.bytes.push(0x00);
+      w.u32(this.#imports.length + i);
+    }
+    if (table) {
+      writeName(w, 'table');
+      w.bytes.push(0x01, 0x00);
+    }
+  }
+
+  #writeCode(w: CodeWriter): void {
+    w.u32(this.#functions.length);
+    for (const { body } of this.#functions) {
+      w.u32(body.length);
+      for (const byte of body) w.bytes.push(byte);
+    }
+  }
+
+  #writeNames(w: CodeWriter): void {
+    writeName(w, 'name');
+    const names = new CodeWriter(0);
+    names.u32(this.#functions.length);
+    this.#functions.forEach(({ name }, i) => {
+      names.u32(this.#imports.length + i);
+      writeName(names, name);
+    });
+    w.bytes.push(1);
+    w.u32(names.bytes.length);
+    for (const byte of names.bytes) w.bytes.push(byte);
+  }
+}
+
+function writeName(w: CodeWriter, name: string): void {
+  const bytes = new TextEncoder().encode(name);
+  w.u32(bytes.length);
+  for (const byte of bytes) w.bytes.push(byte);
+}
+
+function writeElements(w: CodeWriter, table: readonly number[]): void {
+  w.u32(1);
+  w.bytes.push(0x00, 0x41, 0x00, 0x0b);
+  w.u32(table.length);
+  for (const index of table) w.u32(index);
+}
