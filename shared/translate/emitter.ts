@@ -118,7 +118,7 @@ export interface Emitter {
 
   // Memory by linear address, through the TLB; faults leave the handler.
   /** Linear address (i64) of `offset` (i64, already wrapped to the address size) in segment register `segment`, with limit and type checks where the mode has them. */
-  linear(segment: number, offset: Value, bytes: number, access: 'read' | 'write'): Value;
+  linear(segment: number | Value, offset: Value, bytes: number, access: 'read' | 'write'): Value;
   /** 1, 2, 4 → i32 (zero-extended), 8 → i64, 16 → v128. */
   load(linear: Value, bytes: number): Value;
   store(linear: Value, bytes: number, value: Value): void;

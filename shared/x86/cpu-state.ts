@@ -15,7 +15,7 @@ export const ZERO_SLOT = 136;
 export const BLOCK_RIP = 144;
 /** i64: the last result, sign-extended from the operation's size. ZF = (res == 0), SF = res < 0, PF from byte 0. */
 export const CC_RESULT = 152;
-/** i64: carry-out vector, shifted so that bit 63 is the carry out of the operation's top bit. CF = bit 63, OF = bit 63 ^ bit 62. */
+/** i32: carry-out vector, shifted so that bit 31 is the carry out of the operation's top bit. CF = bit 31, OF = bit 31 ^ bit 30. */
 export const CC_CARRY = 160;
 /** i32: bit 4 AF; bit 2 inverts PF and bit 7 inverts SF as found from CC_RESULT (for POPF, SAHF). */
 export const CC_MISC = 168;
@@ -105,6 +105,16 @@ export const MXCSR = 1328;
 export const XMM = 1344;
 /** Two spare 16-byte slots for vector temporaries that helpers use. */
 export const VECTOR_SCRATCH = 1600;
+
+/** i32: not zero while an interrupt waits for RFLAGS.IF: whoever sets IF then sets PENDING_INTERRUPT again. */
+export const IRQ_PARKED = 1632;
+/** i32: vector that SSE instructions raise (6 #UD, 7 #NM) by CR0 and CR4, 0 for none; X87_TRAP likewise for x87 and MMX. */
+export const SIMD_TRAP = 1636;
+export const X87_TRAP = 1640;
+/** i32: arena offset of the link slot that the last EXIT_LOOKUP could have followed, 0 for none. */
+export const LINK_SITE = 1644;
+/** i32: arena offset of the record that leaves or calls a helper; tells RIP and the instruction. */
+export const CURRENT_RECORD = 1648;
 
 export const CPU_STATE_BYTES = 4096;
 

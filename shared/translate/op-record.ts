@@ -1,0 +1,58 @@
+// The interpreter's operation record: one decoded instruction (or a fused pair) as 32 bytes in a vCPU's code cache.
+// Handlers read their operands from it, so that one handler serves every register and constant. Records are
+// position independent: they hold offsets from the start of their block (see BLOCK_RIP).
+// A record that branches is followed by a second slot with its links.
+
+export const RECORD_BYTES = 32;
+/** u32: index of the handler in the function table. */
+export const RECORD_HANDLER = 0;
+/** u16 each: state-page offsets (or plain numbers for ST(i), segment, control and debug registers) of up to two register operands. */
+export const RECORD_REGISTER0 = 4;
+export const RECORD_REGISTER1 = 6;
+/** u16 each: state-page offsets of base and index registers; ZERO_SLOT when absent. BLOCK_RIP stands for RIP. */
+export const RECORD_BASE = 8;
+export const RECORD_INDEX = 10;
+/** u16: state-page offset of the segment's base (ZERO_SLOT in 64-bit mode but for FS and GS). */
+export const RECORD_SEGMENT_BASE = 12;
+/** u8: log2 of the scale. */
+export const RECORD_SCALE = 14;
+/** u8: segment register number, for legacy checks. */
+export const RECORD_SEGMENT = 15;
+/** i32. */
+export const RECORD_DISPLACEMENT = 16;
+/** u16: offset of the instruction from its block's start. */
+export const RECORD_IP_OFFSET = 20;
+/** u8: instruction length (for a fused pair, the first one's). */
+export const RECORD_LENGTH = 22;
+/** u8: how many instructions the record stands for. */
+export const RECORD_INSTRUCTIONS = 23;
+/** i64: the immediate, sign-extended. */
+export const RECORD_IMMEDIATE = 24;
+
+/** Second slot: i32 record of the taken target (0 = not linked), its offset from the block's start; then the same for the next instruction. */
+export const LINK_TAKEN = 32;
+export const LINK_TAKEN_DELTA = 36;
+export const LINK_NEXT = 40;
+export const LINK_NEXT_DELTA = 44;
+
+// The TLB: per vCPU three sets (user, supervisor under SMAP, supervisor with access) of direct-mapped entries.
+export const TLB_ENTRIES = 1024;
+export const TLB_ENTRY_BYTES = 32;
+export const TLB_SET_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+export const TLB_SETS = 3;
+/** i64 each: the linear page address that may be read or written directly; TLB_NEVER otherwise. */
+export const TLB_READ_TAG = 0;
+export const TLB_WRITE_TAG = 8;
+/** i32: arena offset = low 32 bits of the linear address + addend. */
+export const TLB_ADDEND = 16;
+/** u32: guest-physical page number, for write tracking. */
+export const TLB_PAGE = 20;
+/** A tag that no canonical page has. */
+export const TLB_NEVER = 0xa5;
+
+// The jump cache: direct-mapped, one for user and one for supervisor code.
+export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_ENTRY_BYTES = 16;
+export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
+export const JUMP_CACHE_RIP = 0;
+export const JUMP_CACHE_RECORD = 8;
