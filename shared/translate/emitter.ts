@@ -117,7 +117,10 @@ export interface Emitter {
   writeArithmeticFlags(image: Value): void;
 
   // Memory by linear address, through the TLB; faults leave the handler.
-  /** Linear address (i64) of `offset` (i64, already wrapped to the address size) in segment register `segment`, with limit and type checks where the mode has them. */
+  /**
+   * Linear address (i64) of `offset` (i64, already wrapped to the address size) in segment register `segment`, with limit and type checks where the mode has them.
+   * A `Value` is a segment register number (i32) that only the record knows: `Operands.segment()` of strings, XLAT and POP to memory.
+   */
   linear(segment: number | Value, offset: Value, bytes: number, access: 'read' | 'write'): Value;
   /** 1, 2, 4 → i32 (zero-extended), 8 → i64, 16 → v128. */
   load(linear: Value, bytes: number): Value;
@@ -153,7 +156,10 @@ export interface Operands {
   /** iced-x86's mnemonic name, e.g. 'Add'. */
   readonly mnemonic: string;
   readonly count: number;
-  /** The operand size: that of operand 0, or for instructions without one the form's (16, 32, 64). */
+  /**
+   * The operand size: that of operand 0, or for instructions without one the form's (16, 32, 64). The form's too where operand 0 does not tell:
+   * near and far CALL/JMP/RET, ENTER, IRET, PUSH of an immediate or segment register, POP of one (bytes that RSP moves by), LGDT LIDT SGDT SIDT.
+   */
   readonly bits: OperandBits;
   /** 16, 32 or 64: the code segment's mode. Only for entries that say `modeSensitive`. */
   readonly mode: 16 | 32 | 64;
@@ -161,18 +167,22 @@ export interface Operands {
   readonly addressBits: 16 | 32 | 64;
   /** 16, 32 or 64. Only if `modeSensitive`. */
   readonly stackBits: 16 | 32 | 64;
+  /** LOCK prefix, or XCHG with memory. */
   readonly lock: boolean;
   readonly repeat: 'none' | 'rep' | 'repne';
+  /** A far JMP, CALL: ptr16:16/32 (kind 'branch': `read` gives an i64, offset in bits 0–31, selector in bits 32–47) or m16:16/32/64. */
+  readonly far: boolean;
   kind(index: number): 'gpr' | 'memory' | 'immediate' | 'xmm' | 'mmx' | 'st' | 'segment' | 'control' | 'debug' | 'branch';
   bitsOf(index: number): OperandBits;
-  read(index: number): Value;
+  /** `displacement` (i64, bytes) is added to a memory operand's effective address before it wraps: bit strings, pairs. */
+  read(index: number, displacement?: Value): Value;
   /** Scalar read of the low `bits` of an operand (vector registers: the low lane; memory: just those bytes). i32, or i64 for 64. */
   readLow(index: number, bits: 8 | 16 | 32 | 64): Value;
   write(index: number, value: Value): void;
   /** Vector registers: replaces the low `bits`, keeps the rest; memory: stores just those bytes. */
   writeLow(index: number, bits: 8 | 16 | 32 | 64, value: Value): void;
   /** Read-modify-write, atomic under LOCK. Gives the old and the new value. */
-  modify(index: number, change: (old: Value) => Value): { old: Value; value: Value };
+  modify(index: number, change: (old: Value) => Value, displacement?: Value): { old: Value; value: Value };
   /** i64 offset of a memory operand within its segment, wrapped to the address size (LEA). */
   effectiveAddress(index: number): Value;
   /** i64 linear address of a memory operand, checked for `bytes`. */
