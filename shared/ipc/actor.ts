@@ -1,0 +1,369 @@
+// The contract of an actor and the loop that runs it: one worker thread that drains its queues, sleeps on its doorbell, beats
+// its heart and answers the kernel's control calls (comlink over the parent port) between two turns. Blocking work in
+// poll() is fine; the loop of an actor with sockets or timers waits in the event loop instead (`eventLoop: true`).
+// What must survive a restart lives in the state page; everything else here is a cache.
+import { createRequire } from 'node:module';
+import * as Comlink from 'comlink';
+import type { Region } from '#shared/base/region.js';
+import { assert } from '#shared/base/error.js';
+import { monotonicNs } from '#shared/base/clock.js';
+import { GuestMemory } from '#shared/memory/guest-memory.js';
+import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
+import { mailboxName, type MachineLayout } from '#shared/memory/machine-layout.js';
+import {
+  BELL_CONTROL,
+  doorbellIndex,
+  peekDoorbell,
+  takeDoorbell,
+  waitDoorbell,
+  waitDoorbellAsync,
+} from '#shared/ipc/doorbell.js';
+import { createFailpoint, type Failpoint, type FaultPlan } from '#shared/ipc/failpoint.js';
+import {
+  PHASE_HALTED,
+  PHASE_IDLE,
+  PHASE_PAUSED,
+  PHASE_RUNNING,
+  heartbeatIndex,
+  setPhase,
+  stampHeartbeat,
+} from '#shared/ipc/heartbeat.js';
+import { LOG_LEVELS, type LogLevel, type Logger } from '#shared/ipc/log.js';
+import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
+import { RegisterServer, type RegisterHandler } from '#shared/ipc/register-bus.js';
+
+/** What the kernel hands to a new worker; structured-cloneable. */
+export interface ActorSeed {
+  readonly name: string;
+  readonly kind: string;
+  /** 1 at first, one more after each restart. */
+  readonly generation: number;
+  readonly memory: WebAssembly.Memory;
+  readonly layout: MachineLayout;
+  /** The actor's own configuration, JSON. */
+  readonly params: unknown;
+  readonly faults?: FaultPlan | undefined;
+  readonly logLevel: LogLevel;
+  /** File descriptor of the log; 2 when absent. */
+  readonly logFd?: number | undefined;
+}
+
+export interface ActorContext {
+  readonly name: string;
+  readonly kind: string;
+  readonly generation: number;
+  readonly memory: WebAssembly.Memory;
+  readonly views: ArenaViews;
+  readonly layout: MachineLayout;
+  readonly ram: GuestMemory;
+  readonly params: unknown;
+  readonly log: Logger;
+  readonly statePage: Region;
+  readonly registerPage: Region;
+  readonly doorbell: Region;
+  /** Give to BusClient and MailboxSender. */
+  readonly senderOptions: SenderOptions;
+  /** See shared/ipc/failpoint.ts; act on 'drop', 'duplicate' and 'corrupt' where they mean something. */
+  readonly failpoint: Failpoint;
+  /** Shows life during long work; the loop does it each turn. */
+  beat(): void;
+  /** The loop serves the mailboxes `vcpu-N->this` with it from now on, before each poll. */
+  serveRegisters(handler: RegisterHandler): RegisterServer;
+  /** Opens the mailbox `from->this`; the actor peeks in poll, the loop arms it before sleep. */
+  receiveFrom(from: string): MailboxReceiver;
+  /** Opens the mailbox `this->to`. */
+  sendTo(to: string): MailboxSender;
+}
+
+/** What an actor does. After `pause()` has answered, it touches no guest memory until `resume()`. */
+export interface ActorBehaviour {
+  /** Drains queues once, bounded work. `reasons`: the doorbell's BELL_* bits since the last poll. True when it did something. */
+  poll(reasons: number): boolean;
+  /** When poll wants to run again at the latest, in ns of monotonicNs(); Infinity for no deadline. */
+  nextDeadlineNs?(): number;
+  /** Takes the place of the sleep on the doorbell (a vCPU sleeps on its PENDING word); control calls must end it. */
+  waitForWork?(timeoutMs: number): void;
+  pause(): void | Promise<void>;
+  resume(): void;
+  save(): Uint8Array;
+  restore(state: Uint8Array): void;
+  /** Back to the state at power-on, state page included. */
+  reset(): void;
+  halt(): void | Promise<void>;
+  /** For monitors and tests: anything structured-cloneable. */
+  inspect?(): unknown;
+}
+
+/** What the kernel may call, through comlink. */
+export interface ActorControl {
+  pause(): Promise<void>;
+  resume(): void;
+  save(): Uint8Array;
+  restore(state: Uint8Array): void;
+  reset(): void;
+  halt(): Promise<void>;
+  inspect(): unknown;
+}
+
+/** What an actor says over its port besides comlink's answers: it is up and polls. */
+export interface ActorReady {
+  readonly troupe: 'ready';
+  readonly generation: number;
+}
+
+/** The two names of node:worker_threads that main.ts hands in. */
+export interface ActorThread {
+  readonly parentPort: ActorPort | null;
+  readonly workerData: unknown;
+}
+
+export interface ActorPort {
+  postMessage(message: unknown, transfer?: readonly never[]): void;
+  on(event: 'message', listener: (data: unknown) => void): unknown;
+  off(event: 'message', listener: (data: unknown) => void): unknown;
+  close(): void;
+}
+
+/** Turns of looking at the doorbell before sleep: about ten microseconds. */
+const SPIN_TURNS = 1000;
+/** A sleep never lasts longer than this, so that a lost wake-up costs a second and not a machine. */
+const SLEEP_LIMIT_MS = 1000;
+
+/** Runs an actor in this thread until it halts. `create` gets the context and opens its queues. */
+export function runActor(
+  thread: ActorThread,
+  create: (context: ActorContext) => ActorBehaviour,
+  options: { readonly eventLoop?: boolean } = {},
+): void {
+  const port = thread.parentPort;
+  assert(port !== null, 'an actor runs in a worker');
+  const seed = thread.workerData as ActorSeed;
+  const loop = new ActorLoop(seed, create, options.eventLoop ?? false);
+  Comlink.expose(loop.control, portEndpoint(port));
+  port.postMessage({ troupe: 'ready', generation: seed.generation } satisfies ActorReady);
+  void loop.run().then(() => port.close());
+}
+
+/** Comlink's view of a MessagePort of node:worker_threads. */
+export function portEndpoint(port: ActorPort): Comlink.Endpoint {
+  const listeners = new Map<unknown, (data: unknown) => void>();
+  return {
+    postMessage: (message: unknown, transfer?: unknown[]) =>
+      port.postMessage(message, transfer as readonly never[] | undefined),
+    addEventListener: (_type, listener) => {
+      const forward = (data: unknown): void => {
+        const event = { data } as MessageEvent;
+        if ('handleEvent' in listener) listener.handleEvent(event);
+        else listener(event);
+      };
+      listeners.set(listener, forward);
+      port.on('message', forward);
+    },
+    removeEventListener: (_type, listener) => {
+      const forward = listeners.get(listener);
+      if (forward !== undefined) port.off('message', forward);
+      listeners.delete(listener);
+    },
+  };
+}
+
+type LoopState = 'running' | 'paused' | 'halted';
+
+class ActorLoop {
+  readonly control: ActorControl;
+  readonly #seed: ActorSeed;
+  readonly #eventLoop: boolean;
+  readonly #i32: Int32Array;
+  readonly #bell: number;
+  readonly #heart: number;
+  readonly #registerServers: RegisterServer[] = [];
+  readonly #receivers: MailboxReceiver[] = [];
+  readonly #behaviour: ActorBehaviour;
+  readonly #failpoint: Failpoint;
+  #state: LoopState = 'running';
+  #leavePause: () => void = () => {};
+
+  constructor(seed: ActorSeed, create: (context: ActorContext) => ActorBehaviour, eventLoop: boolean) {
+    const own = seed.layout.actors[seed.name];
+    assert(own !== undefined, `layout knows ${seed.name}`);
+    const views = viewArena(seed.memory);
+    this.#seed = seed;
+    this.#eventLoop = eventLoop;
+    this.#i32 = views.i32;
+    this.#bell = doorbellIndex(own.doorbell);
+    this.#heart = heartbeatIndex(own.heartbeat);
+    this.#failpoint = createFailpoint(seed.faults, seed, threadEffects());
+    setPhase(this.#i32, this.#heart, PHASE_RUNNING);
+    this.#behaviour = create(this.#makeContext(views));
+    this.control = this.#makeControl();
+  }
+
+  /** Until halted. Rejects with whatever the actor throws: that ends the thread, and the supervisor decides. */
+  async run(): Promise<void> {
+    let reasons = 0;
+    while (this.#state !== 'halted') {
+      stampHeartbeat(this.#i32, this.#heart);
+      reasons |= takeDoorbell(this.#i32, this.#bell);
+      if ((reasons & BELL_CONTROL) !== 0) {
+        reasons &= ~BELL_CONTROL;
+        await yieldToEventLoop();
+      }
+      if (this.#state === 'paused') {
+        await this.#stayPaused();
+        continue;
+      }
+      if (this.#state !== 'running') break;
+      this.#failpoint('loop');
+      let busy = false;
+      for (const server of this.#registerServers) if (server.poll()) busy = true;
+      if (this.#behaviour.poll(reasons)) busy = true;
+      reasons = 0;
+      if (!busy) await this.#sleep();
+      else if (this.#eventLoop) await yieldToEventLoop();
+    }
+    setPhase(this.#i32, this.#heart, PHASE_HALTED);
+  }
+
+  async #sleep(): Promise<void> {
+    // Arm first and look at one word afterwards: from here on every message rings the doorbell.
+    let arrived = false;
+    for (const server of this.#registerServers) if (server.arm()) arrived = true;
+    for (const receiver of this.#receivers) if (receiver.arm()) arrived = true;
+    if (arrived) return;
+    const deadlineNs = this.#behaviour.nextDeadlineNs?.() ?? Infinity;
+    const timeoutMs = Math.min((deadlineNs - monotonicNs()) / 1e6, SLEEP_LIMIT_MS);
+    if (timeoutMs <= 0) return;
+    setPhase(this.#i32, this.#heart, PHASE_IDLE);
+    if (this.#behaviour.waitForWork !== undefined) {
+      this.#behaviour.waitForWork(timeoutMs);
+    } else if (this.#eventLoop) {
+      await waitDoorbellAsync(this.#i32, this.#bell, timeoutMs);
+    } else {
+      let turns = SPIN_TURNS;
+      while (turns-- > 0 && peekDoorbell(this.#i32, this.#bell) === 0);
+      if (turns < 0) waitDoorbell(this.#i32, this.#bell, timeoutMs);
+    }
+    setPhase(this.#i32, this.#heart, PHASE_RUNNING);
+  }
+
+  async #stayPaused(): Promise<void> {
+    setPhase(this.#i32, this.#heart, PHASE_PAUSED);
+    await new Promise<void>((resolve) => {
+      this.#leavePause = resolve;
+    });
+    setPhase(this.#i32, this.#heart, PHASE_RUNNING);
+  }
+
+  #makeControl(): ActorControl {
+    const behaviour = this.#behaviour;
+    return {
+      pause: async () => {
+        if (this.#state !== 'running') return;
+        this.#state = 'paused';
+        await behaviour.pause();
+      },
+      resume: () => {
+        if (this.#state !== 'paused') return;
+        behaviour.resume();
+        this.#state = 'running';
+        this.#leavePause();
+      },
+      save: () => behaviour.save(),
+      restore: (state) => behaviour.restore(state),
+      reset: () => behaviour.reset(),
+      halt: async () => {
+        await behaviour.halt();
+        this.#state = 'halted';
+        this.#leavePause();
+      },
+      inspect: () => behaviour.inspect?.(),
+    };
+  }
+
+  #makeContext(views: ArenaViews): ActorContext {
+    const { name, kind, generation, memory, layout, params } = this.#seed;
+    const own = layout.actors[name]!;
+    const beat = (): void => stampHeartbeat(this.#i32, this.#heart);
+    const senderOptions: SenderOptions = { generation, onWait: beat };
+    const mailbox = (from: string, to: string): Region => {
+      const region = layout.mailboxes[mailboxName(from, to)];
+      assert(region !== undefined, `layout has a mailbox ${mailboxName(from, to)}`);
+      return region;
+    };
+    return {
+      name,
+      kind,
+      generation,
+      memory,
+      views,
+      layout,
+      ram: new GuestMemory(memory, layout.ram),
+      params,
+      log: createActorLogger(this.#seed),
+      statePage: own.statePage,
+      registerPage: own.registerPage,
+      doorbell: own.doorbell,
+      senderOptions,
+      failpoint: this.#failpoint,
+      beat,
+      serveRegisters: (handler) => {
+        const server = new RegisterServer(views, layout, name, handler);
+        this.#registerServers.push(server);
+        return server;
+      },
+      receiveFrom: (from) => {
+        const receiver = new MailboxReceiver(views, mailbox(from, name));
+        this.#receivers.push(receiver);
+        return receiver;
+      },
+      sendTo: (to) => {
+        const receiver = layout.actors[to];
+        assert(receiver !== undefined, `layout knows ${to}`);
+        return new MailboxSender(views, mailbox(name, to), receiver.doorbell, senderOptions);
+      },
+    };
+  }
+}
+
+/** Long enough for messages that were posted before the doorbell rang. */
+async function yieldToEventLoop(): Promise<void> {
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  await new Promise<void>((resolve) => setImmediate(resolve));
+}
+
+function threadEffects(): Parameters<typeof createFailpoint>[2] {
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  return {
+    exit: (code) => process.exit(code),
+    hang: () => {
+      for (;;) Atomics.wait(never, 0, 0);
+    },
+    delay: (ms) => void Atomics.wait(never, 0, 0, ms),
+  };
+}
+
+/** One line an event, with the actor's name and generation. pino loads with the first line: most actors never log. */
+function createActorLogger(seed: ActorSeed): Logger {
+  const threshold = LOG_LEVELS.indexOf(seed.logLevel);
+  let pinoLogger: Logger | undefined;
+  const load = (): Logger => {
+    const pino = createRequire(import.meta.url)('pino') as typeof import('pino').default;
+    const destination = pino.destination({ fd: seed.logFd ?? 2, sync: true });
+    const base = { actor: seed.name, generation: seed.generation };
+    pinoLogger = pino({ level: seed.logLevel, base }, destination) as Logger;
+    return pinoLogger;
+  };
+  const verb = (level: Exclude<LogLevel, 'silent'>) => {
+    if (LOG_LEVELS.indexOf(level) < threshold) return () => {};
+    return (fields: Record<string, unknown>, message: string) =>
+      (pinoLogger ?? load())[level](fields, message);
+  };
+  return {
+    trace: verb('trace'),
+    debug: verb('debug'),
+    info: verb('info'),
+    warn: verb('warn'),
+    error: verb('error'),
+    fatal: verb('fatal'),
+  };
+}

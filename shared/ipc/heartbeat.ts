@@ -1,0 +1,35 @@
+// The heartbeat: how the kernel tells a hang from sleep. Word 0 counts turns of the actor's loop; word 1 says what the
+// actor does. An idle actor beats only when it is woken: it hangs when its doorbell rang and the count stands still.
+import type { Region } from '#shared/base/region.js';
+
+export const HEARTBEAT_BYTES = 64;
+const COUNT = 0;
+const PHASE = 1;
+
+export const PHASE_STARTING = 0;
+export const PHASE_RUNNING = 1;
+/** Waits for its doorbell (a vCPU: for its PENDING word). */
+export const PHASE_IDLE = 2;
+export const PHASE_PAUSED = 3;
+export const PHASE_HALTED = 4;
+
+export function heartbeatIndex(heartbeat: Region): number {
+  return heartbeat.offset >>> 2;
+}
+
+/** One turn more. The actor is the only writer. */
+export function stampHeartbeat(i32: Int32Array, index: number): void {
+  Atomics.store(i32, index + COUNT, (i32[index + COUNT]! + 1) | 0);
+}
+
+export function loadHeartbeat(i32: Int32Array, index: number): number {
+  return Atomics.load(i32, index + COUNT);
+}
+
+export function setPhase(i32: Int32Array, index: number, phase: number): void {
+  Atomics.store(i32, index + PHASE, phase);
+}
+
+export function loadPhase(i32: Int32Array, index: number): number {
+  return Atomics.load(i32, index + PHASE);
+}
