@@ -4,6 +4,7 @@
 // What must survive a restart lives in the state page; everything else here is a cache.
 import { createRequire } from 'node:module';
 import * as Comlink from 'comlink';
+import type { pino as Pino } from 'pino';
 import type { Region } from '#shared/base/region.js';
 import { assert } from '#shared/base/error.js';
 import { monotonicNs } from '#shared/base/clock.js';
@@ -347,7 +348,7 @@ function createActorLogger(seed: ActorSeed): Logger {
   const threshold = LOG_LEVELS.indexOf(seed.logLevel);
   let pinoLogger: Logger | undefined;
   const load = (): Logger => {
-    const pino = createRequire(import.meta.url)('pino') as typeof import('pino').default;
+    const pino = createRequire(import.meta.url)('pino') as typeof Pino;
     const destination = pino.destination({ fd: seed.logFd ?? 2, sync: true });
     const base = { actor: seed.name, generation: seed.generation };
     pinoLogger = pino({ level: seed.logLevel, base }, destination) as Logger;

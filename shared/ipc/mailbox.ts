@@ -99,6 +99,11 @@ export interface SenderOptions {
   readonly onWait?: () => void;
 }
 
+/** Has a 16-bit index that wraps come to `target`? The two are never more than a ring apart. */
+function hasReached(idx: number, target: number): boolean {
+  return ((idx - target) & 0xffff) < 0x8000;
+}
+
 /** The sending end. One thread; one message under construction at a time. */
 export class MailboxSender {
   readonly payloadBytes: number;
@@ -182,14 +187,13 @@ export class MailboxSender {
   #waitUsed(target: number): void {
     const v = this.#v;
     const ring = this.#ring;
-    const reached = (): boolean => ((loadUsedIdx(v, ring) - target) & 0xffff) < 0x8000;
-    for (let turn = 0; turn < SPIN_TURNS; turn++) if (reached()) return;
+    for (let turn = 0; turn < SPIN_TURNS; turn++) if (hasReached(loadUsedIdx(v, ring), target)) return;
     const word = usedWordIndex(ring);
     for (;;) {
       // The event is stored before the word is read: a receiver that publishes after the read sees the event and notifies.
       storeUsedEvent(v, ring, (target - 1) & 0xffff);
       const seen = Atomics.load(v.i32, word);
-      if (reached()) return;
+      if (hasReached(loadUsedIdx(v, ring), target)) return;
       Atomics.wait(v.i32, word, seen, WAIT_SLICE_MS);
       this.#onWait();
     }
