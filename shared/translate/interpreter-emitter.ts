@@ -1,0 +1,239 @@
+// The interpreter tier's Emitter: turns an instruction's meaning into one wasm handler per shape. A handler is
+// `(record: i32, cpu: i32) → EXIT_`; it reads its operands from the record, works on the state page, and tail-calls
+// the next record's handler. The compiled tier implements the same interface with operands known.
+
+import {
+  BLOCK_RIP,
+  CURRENT_RECORD,
+  EXIT_LOOKUP,
+  EXIT_PENDING,
+  JUMP_CACHE_BASE,
+  LINK_SITE,
+  PENDING,
+  RIP,
+} from '#shared/x86/cpu-state.js';
+import type { Emitter, OperandBits, Value } from './emitter.js';
+import type { HandlerShape } from './handler-shape.js';
+import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
+import {
+  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_RECORD,
+  JUMP_CACHE_RIP,
+  LINK_NEXT,
+  LINK_NEXT_DELTA,
+  LINK_TAKEN,
+  LINK_TAKEN_DELTA,
+  RECORD_BYTES,
+  RECORD_HANDLER,
+  RECORD_IP_OFFSET,
+  RECORD_LENGTH,
+} from './op-record.js';
+
+/** What handlers need of the module they are in. */
+export interface HandlerModule {
+  readonly slow: SlowImports;
+  /** Type index of `(record, cpu) → i32`. */
+  readonly handlerType: number;
+  /** Index of the import `helper_<name>: (record, a0, a1, a2) → i32`. */
+  helper(name: string): number;
+}
+
+export class InterpreterEmitter extends MemoryBuilder implements Emitter {
+  protected readonly segmentModel: SegmentModel;
+  protected readonly stackBits: 16 | 32 | 64;
+  readonly #shape: HandlerShape;
+  readonly #module: HandlerModule;
+  #left = false;
+
+  constructor(shape: HandlerShape, module: HandlerModule) {
+    super(2, module.slow);
+    this.#shape = shape;
+    this.#module = module;
+    this.flagsDead = shape.flagsDead;
+    const legacyMode = shape.modes !== undefined && shape.modes.code !== 64;
+    const legacyAddress = shape.address === 'legacy16' || shape.address === 'legacy32';
+    this.segmentModel = legacyMode || legacyAddress ? 'legacy' : 'long';
+    this.stackBits = shape.modes?.stack ?? 64;
+  }
+
+  /** u16 at an offset in the record, as i32. */
+  recordU16(offset: number): Value {
+    this.push(this.record);
+    this.code.memory('i32.load16_u', offset);
+    return this.take('i32');
+  }
+
+  recordU8(offset: number): Value {
+    this.push(this.record);
+    this.code.memory('i32.load8_u', offset);
+    return this.take('i32');
+  }
+
+  recordI32(offset: number): Value {
+    this.push(this.record);
+    this.code.memory('i32.load', offset);
+    return this.take('i32');
+  }
+
+  recordI64(offset: number): Value {
+    this.push(this.record);
+    this.code.memory('i64.load', offset);
+    return this.take('i64');
+  }
+
+  /** Reads the state page at an offset that is known at run time only. */
+  loadStateAt(offset: Value, instruction: string, type: 'i32' | 'i64' | 'v128'): Value {
+    return this.loadArena(this.add(this.cpu, offset), instruction, type);
+  }
+
+  storeStateAt(offset: Value, instruction: string, value: Value): void {
+    this.push(this.add(this.cpu, offset));
+    this.push(value);
+    this.code.memory(instruction, 0);
+  }
+
+  modifyAt(linear: Value, bytes: number, change: (old: Value) => Value): { old: Value; value: Value } {
+    return this.modifyMemory(linear, bytes, this.#shape.lock, change);
+  }
+
+  override push(value: Value): void;
+  override push(value: Value, bits: OperandBits): void;
+  override push(value: Value, bits?: OperandBits): void {
+    if (bits === undefined) super.push(value);
+    else this.push_(value, bits);
+  }
+
+  protected syncIp(): void {
+    const ip = this.add(this.getState('i64', BLOCK_RIP), this.extendU(this.recordU16(RECORD_IP_OFFSET)));
+    this.setState('i64', RIP, this.#wrapIp(ip));
+  }
+
+  #wrapIp(ip: Value): Value {
+    const mode = this.#shape.modes?.code ?? 64;
+    return mode === 64 ? ip : this.zeroExtend(ip, mode === 32 ? 32 : 16);
+  }
+
+  nextIp(): Value {
+    const offset = this.add(this.recordU16(RECORD_IP_OFFSET), this.recordU8(RECORD_LENGTH));
+    return this.#wrapIp(this.add(this.getState('i64', BLOCK_RIP), this.extendU(offset)));
+  }
+
+  /** Tail-calls the handler of a record. */
+  #goTo(record: Value): void {
+    this.push(record);
+    super.push(this.cpu);
+    this.push(record);
+    this.code.memory('i32.load', RECORD_HANDLER);
+    this.code.returnCallIndirect(this.#module.handlerType);
+  }
+
+  #return(exit: number): void {
+    this.code.i32Const(exit);
+    this.code.return();
+  }
+
+  /** Follows a link slot, or asks the run loop for the block. `deltaOffset` is the slot's distance from the block's start. */
+  #follow(linkOffset: number, deltaOffset: number): void {
+    const bits = this.#shape.bits;
+    const delta = this.extendS(this.recordI32(deltaOffset));
+    const moved = this.add(this.getState('i64', BLOCK_RIP), delta);
+    const target = bits === 64 ? moved : this.zeroExtend(moved, bits);
+    this.if(this.getState('i32', PENDING), () => {
+      this.setState('i64', RIP, target);
+      this.#return(EXIT_PENDING);
+    });
+    const link = this.recordI32(linkOffset);
+    this.if(link, () => {
+      this.setState('i64', BLOCK_RIP, target);
+      this.#goTo(link);
+    });
+    this.setState('i32', LINK_SITE, this.add(this.record, this.i32(linkOffset)));
+    this.#dispatch(target);
+  }
+
+  /** Finds the block at an IP in the jump cache, or leaves with EXIT_LOOKUP. */
+  #dispatch(target: Value): void {
+    const low = this.wrap(target);
+    const hash = this.xor(low, this.wrap(this.shrU(target, this.i64(12))));
+    const index = this.shl(this.and(hash, this.i32(JUMP_CACHE_ENTRIES - 1)), this.i32(4));
+    const entry = this.add(this.getState('i32', JUMP_CACHE_BASE), index);
+    this.push(entry);
+    this.code.memory('i64.load', JUMP_CACHE_RIP);
+    this.if(this.eq(this.take('i64'), target), () => {
+      this.setState('i64', BLOCK_RIP, target);
+      this.#goTo(this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_RECORD));
+    });
+    this.setState('i64', RIP, target);
+    this.#return(EXIT_LOOKUP);
+  }
+
+  jumpDirect(): void {
+    this.#follow(LINK_TAKEN, LINK_TAKEN_DELTA);
+    this.#left = true;
+  }
+
+  jumpDirectIf(condition: Value): void {
+    this.if(condition, () => this.#follow(LINK_TAKEN, LINK_TAKEN_DELTA));
+    this.#follow(LINK_NEXT, LINK_NEXT_DELTA);
+    this.#left = true;
+  }
+
+  jumpIndirect(target: Value, bits: OperandBits): void {
+    const ip = bits === 64 ? target : this.zeroExtend(this.toBits(target, 64), bits);
+    this.if(this.getState('i32', PENDING), () => {
+      this.setState('i64', RIP, ip);
+      this.#return(EXIT_PENDING);
+    });
+    this.setState('i32', LINK_SITE, this.i32(0));
+    this.#dispatch(ip);
+    this.#left = true;
+  }
+
+  endBlock(): void {
+    this.jumpIndirect(this.nextIp(), 64);
+  }
+
+  helper(name: string, args: readonly Value[] = [], options: { ends?: boolean } = {}): void {
+    this.syncIp();
+    this.setState('i32', CURRENT_RECORD, this.record);
+    super.push(this.record);
+    for (let i = 0; i < 3; i++) super.push(args[i] ?? this.i32(0));
+    this.code.call(this.#module.helper(name));
+    this.forgetFlags();
+    if (options.ends === true) {
+      this.code.return();
+      this.#left = true;
+    } else this.leaveIfNotZero();
+  }
+
+  /** A fused Jcc: `condition` from what the comparison left. */
+  fusedJump(cc: number): void {
+    const condition = this.compareCondition(cc) ?? this.condition(cc);
+    this.if(condition, () => this.#followAs64(LINK_TAKEN, LINK_TAKEN_DELTA));
+    this.#followAs64(LINK_NEXT, LINK_NEXT_DELTA);
+    this.#left = true;
+  }
+
+  /** Fusing is for 64-bit code only, whose near branches are 64 bits wide whatever the comparison's width. */
+  #followAs64(linkOffset: number, deltaOffset: number): void {
+    const target = this.add(this.getState('i64', BLOCK_RIP), this.extendS(this.recordI32(deltaOffset)));
+    this.if(this.getState('i32', PENDING), () => {
+      this.setState('i64', RIP, target);
+      this.#return(EXIT_PENDING);
+    });
+    const link = this.recordI32(linkOffset);
+    this.if(link, () => {
+      this.setState('i64', BLOCK_RIP, target);
+      this.#goTo(link);
+    });
+    this.setState('i32', LINK_SITE, this.add(this.record, this.i32(linkOffset)));
+    this.#dispatch(target);
+  }
+
+  /** Ends the handler: goes on with the next record unless the meaning left already. */
+  finish(): number[] {
+    if (this.#left) this.code.unreachable();
+    else this.#goTo(this.add(this.record, this.i32(RECORD_BYTES)));
+    return this.code.finish();
+  }
+}
