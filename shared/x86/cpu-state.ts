@@ -105,10 +105,6 @@ export const MXCSR = 1328;
 export const XMM = 1344;
 /** Two spare 16-byte slots for vector temporaries that helpers use. */
 export const VECTOR_SCRATCH = 1600;
-/** i32: what an SSE instruction raises before anything else: 0 nothing, 6 #UD (CR0.EM or no CR4.OSFXSR), 7 #NM (CR0.TS). Kept at writes of CR0 and CR4. */
-export const SIMD_TRAP = 1636;
-/** i32: likewise for x87 (any value: #NM) and MMX: 6 CR0.EM (#UD for MMX), 7 CR0.TS. */
-export const X87_TRAP = 1640;
 /** 512 bytes, 16-byte aligned: the memory image of FXSAVE, FNSAVE and FNSTENV on its way between state and memory. */
 export const FX_IMAGE = 2048;
 
