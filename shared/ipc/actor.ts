@@ -43,6 +43,8 @@ export interface ActorSeed {
   readonly layout: MachineLayout;
   /** The actor's own configuration, JSON. */
   readonly params: unknown;
+  /** The machine is paused: poll nothing before resume(). */
+  readonly startPaused?: boolean;
   readonly faults?: FaultPlan | undefined;
   readonly logLevel: LogLevel;
   /** File descriptor of the log; 2 when absent. */
@@ -181,7 +183,7 @@ class ActorLoop {
   readonly #receivers: MailboxReceiver[] = [];
   readonly #behaviour: ActorBehaviour;
   readonly #failpoint: Failpoint;
-  #state: LoopState = 'running';
+  #state: LoopState;
   #leavePause: () => void = () => {};
 
   constructor(seed: ActorSeed, create: (context: ActorContext) => ActorBehaviour, eventLoop: boolean) {
@@ -194,6 +196,7 @@ class ActorLoop {
     this.#bell = doorbellIndex(own.doorbell);
     this.#heart = heartbeatIndex(own.heartbeat);
     this.#failpoint = createFailpoint(seed.faults, seed, threadEffects());
+    this.#state = seed.startPaused === true ? 'paused' : 'running';
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);
     this.#behaviour = create(this.#makeContext(views));
     this.control = this.#makeControl();

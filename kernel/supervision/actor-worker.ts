@@ -1,0 +1,106 @@
+// One generation of one actor: a worker thread with its control port. Knows how it ended; decides nothing.
+import { Worker } from 'node:worker_threads';
+import * as Comlink from 'comlink';
+import { TroupeError } from '#shared/base/error.js';
+import type { ActorControl, ActorReady, ActorSeed } from '#shared/ipc/actor.js';
+import { portEndpoint } from '#shared/ipc/actor.js';
+import { describeExit, type ExitReason } from './supervisor.js';
+
+export class ActorWorker {
+  readonly name: string;
+  readonly generation: number;
+  /** Resolves when the actor polls for the first time, rejects when it ends before. */
+  readonly ready: Promise<void>;
+  /** Resolves when the thread is gone. */
+  readonly exited: Promise<ExitReason>;
+  readonly #worker: Worker;
+  readonly #control: Comlink.Remote<ActorControl>;
+  readonly #wake: () => void;
+  #endReason: ExitReason | undefined;
+  #gone = false;
+
+  /** `wake`: rings the actor's doorbell for a control call. */
+  constructor(entry: URL, seed: ActorSeed, wake: () => void) {
+    this.name = seed.name;
+    this.generation = seed.generation;
+    this.#wake = wake;
+    this.#worker = new Worker(entry, { workerData: seed, name: seed.name, stdin: false });
+    this.#control = Comlink.wrap<ActorControl>(portEndpoint(this.#worker as never));
+    this.exited = new Promise((resolve) => {
+      this.#worker.on('error', (error: unknown) => {
+        const { message, stack } = error instanceof Error ? error : new Error(String(error));
+        this.#endReason ??= { kind: 'error', message, stack };
+      });
+      this.#worker.on('exit', (code) => {
+        this.#gone = true;
+        resolve(this.#endReason ?? (code === 0 ? { kind: 'normal' } : { kind: 'exit', code }));
+      });
+    });
+    this.ready = this.#raceExit(
+      new Promise((resolve) => {
+        const listen = (message: unknown): void => {
+          if ((message as Partial<ActorReady> | null)?.troupe !== 'ready') return;
+          this.#worker.off('message', listen);
+          resolve();
+        };
+        this.#worker.on('message', listen);
+      }),
+    );
+    this.ready.catch(() => {});
+  }
+
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** A control call; rejects with `actor-failed` when the actor ends first, `timeout` when it does not answer. */
+  async call<K extends keyof ActorControl>(
+    method: K,
+    timeoutMs: number,
+    ...args: Parameters<ActorControl[K]>
+  ): Promise<Awaited<ReturnType<ActorControl[K]>>> {
+    type Result = Awaited<ReturnType<ActorControl[K]>>;
+    const remote = this.#control[method] as unknown as (...a: unknown[]) => Promise<Result>;
+    const answer = remote(...args);
+    this.#wake();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const fail = (): void =>
+        reject(new TroupeError('timeout', `${this.name} did not answer ${method} in ${timeoutMs} ms`));
+      timer = setTimeout(fail, timeoutMs);
+    });
+    try {
+      return await this.#raceExit(Promise.race([answer, late]));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Asks the actor to halt, and ends the thread when it has not within `timeoutMs`. */
+  async shutDown(timeoutMs: number): Promise<void> {
+    this.#endReason ??= { kind: 'shutdown' };
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    const halted = this.call('halt', timeoutMs).catch(() => {});
+    await Promise.race([this.exited, late, halted.then(() => this.exited)]);
+    clearTimeout(timer);
+    if (!this.#gone) await this.#worker.terminate();
+    await this.exited;
+  }
+
+  /** Ends the thread at once. */
+  async end(reason: ExitReason): Promise<void> {
+    this.#endReason ??= reason;
+    await this.#worker.terminate();
+    await this.exited;
+  }
+
+  async #raceExit<T>(work: Promise<T>): Promise<T> {
+    const ended = this.exited.then((reason): never => {
+      throw new TroupeError('actor-failed', `${this.name} ${describeExit(reason)}`);
+    });
+    return Promise.race([work, ended]);
+  }
+}
