@@ -127,12 +127,20 @@ export class InterpreterOperands implements Operands {
 
   #writeRegister(index: number, kind: OperandShape['kind'], bits: OperandBits, value: Value): void {
     if (kind === 'gpr' && bits === 32) this.#e.storeStateAt(this.#offset(index), 'i64.store', this.#e.extendU(value));
-    else this.#e.storeStateAt(this.#offset(index), STATE_STORE[bits], value);
+    else this.#storeRegister(index, kind, bits, value);
+  }
+
+  /** A write to an MMX register sets the exponent of the x87 register that it lies in to all ones. SDM vol. 1 §9.2.1. */
+  #storeRegister(index: number, kind: OperandShape['kind'], bits: OperandBits, value: Value): void {
+    const offset = this.#offset(index);
+    this.#e.storeStateAt(offset, STATE_STORE[bits], value);
+    if (kind === 'mmx') this.#e.storeStateAt(this.#e.add(offset, this.#e.i32(8)), 'i32.store16', this.#e.i32(0xffff));
   }
 
   writeLow(index: number, bits: 8 | 16 | 32 | 64, value: Value): void {
-    if (this.#operand(index).kind === 'memory') this.#e.store(this.linearAddress(index, bits / 8, 'write'), bits / 8, value);
-    else this.#e.storeStateAt(this.#offset(index), STATE_STORE[bits], value);
+    const { kind } = this.#operand(index);
+    if (kind === 'memory') this.#e.store(this.linearAddress(index, bits / 8, 'write'), bits / 8, value);
+    else this.#storeRegister(index, kind, bits, value);
   }
 
   modify(index: number, change: (old: Value) => Value): { old: Value; value: Value } {
