@@ -25,6 +25,8 @@ export interface HandlerShape {
   readonly mnemonic: string;
   readonly operands: readonly OperandShape[];
   readonly bits: OperandBits;
+  /** A far transfer. */
+  readonly far: boolean;
   readonly address: AddressForm | undefined;
   readonly lock: boolean;
   readonly repeat: 'none' | 'rep' | 'repne';
@@ -52,8 +54,9 @@ const KIND_LETTER: Readonly<Record<OperandKind, string>> = {
 /** A shape's name: unique, and readable in profiles. */
 export function shapeName(shape: HandlerShape): string {
   const operands = shape.operands.map((o) => KIND_LETTER[o.kind] + String(o.bits)).join(',');
-  const parts = [`${shape.mnemonic}${shape.operands.length === 0 ? String(shape.bits) : ''} ${operands}`.trim()];
+  const parts = [`${shape.mnemonic}/${shape.bits} ${operands}`.trim()];
   if (shape.address !== undefined) parts.push(shape.address);
+  if (shape.far) parts.push('far');
   if (shape.lock) parts.push('lock');
   if (shape.repeat !== 'none') parts.push(shape.repeat);
   if (shape.modes !== undefined) parts.push(`${shape.modes.code}-${shape.modes.address}-${shape.modes.stack}`);

@@ -206,6 +206,12 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     } else this.leaveIfNotZero();
   }
 
+  /** To the next block, through this record's second link. */
+  followNext(): void {
+    this.#followAs64(LINK_NEXT, LINK_NEXT_DELTA);
+    this.#left = true;
+  }
+
   /** A fused Jcc: `condition` from what the comparison left. */
   fusedJump(cc: number): void {
     const condition = this.compareCondition(cc) ?? this.condition(cc);

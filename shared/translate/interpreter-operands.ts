@@ -27,9 +27,9 @@ export class InterpreterOperands implements Operands {
   readonly bits: OperandBits;
   readonly lock: boolean;
   readonly repeat: 'none' | 'rep' | 'repne';
+  readonly far: boolean;
   readonly #e: InterpreterEmitter;
   readonly #shape: HandlerShape;
-  #address: Value | undefined;
 
   constructor(emitter: InterpreterEmitter, shape: HandlerShape) {
     this.#e = emitter;
@@ -39,6 +39,7 @@ export class InterpreterOperands implements Operands {
     this.bits = shape.bits;
     this.lock = shape.lock;
     this.repeat = shape.repeat;
+    this.far = shape.far;
   }
 
   #modes(): { code: 16 | 32 | 64; address: 16 | 32 | 64; stack: 16 | 32 | 64 } {
@@ -87,28 +88,31 @@ export class InterpreterOperands implements Operands {
     return this.#offset(index);
   }
 
-  read(index: number): Value {
+  read(index: number, displacement?: Value): Value {
     const { kind, bits } = this.#operand(index);
     switch (kind) {
       case 'immediate':
-        return bits === 64 ? this.#e.recordI64(RECORD_IMMEDIATE) : this.#immediate(bits);
+        return bits === 64 ? this.#e.recordI64(RECORD_IMMEDIATE) : this.#immediate(index, bits);
       case 'memory':
-        return this.#e.load(this.linearAddress(index, bits / 8, 'read'), bits / 8);
+        return this.#e.load(this.#linear(bits / 8, 'read', displacement), bits / 8);
       case 'gpr':
       case 'xmm':
       case 'mmx':
         return this.#e.loadStateAt(this.#offset(index), STATE_LOAD[bits], typeOf(bits));
+      case 'branch':
+        return this.#e.recordI64(RECORD_IMMEDIATE);
       case 'st':
       case 'segment':
       case 'control':
       case 'debug':
-      case 'branch':
         throw new Error(`${this.mnemonic}: operand ${index} (${kind}) is read through a verb of its own`);
     }
   }
 
-  #immediate(bits: OperandBits): Value {
-    const value = this.#e.recordI32(RECORD_IMMEDIATE);
+  /** A second immediate (ENTER) stands in the displacement's field. */
+  #immediate(index: number, bits: OperandBits): Value {
+    const second = index > 0 && this.#operand(index - 1).kind === 'immediate';
+    const value = this.#e.recordI32(second ? RECORD_DISPLACEMENT : RECORD_IMMEDIATE);
     return bits === 32 ? value : this.#e.zeroExtend(value, bits);
   }
 
@@ -143,9 +147,9 @@ export class InterpreterOperands implements Operands {
     else this.#storeRegister(index, kind, bits, value);
   }
 
-  modify(index: number, change: (old: Value) => Value): { old: Value; value: Value } {
+  modify(index: number, change: (old: Value) => Value, displacement?: Value): { old: Value; value: Value } {
     const { kind, bits } = this.#operand(index);
-    if (kind === 'memory') return this.#e.modifyAt(this.linearAddress(index, bits / 8, 'write'), bits / 8, change);
+    if (kind === 'memory') return this.#e.modifyAt(this.#linear(bits / 8, 'write', displacement), bits / 8, change);
     const old = this.read(index);
     const value = change(old);
     this.#writeRegister(index, kind, bits, value);
@@ -153,14 +157,15 @@ export class InterpreterOperands implements Operands {
   }
 
   effectiveAddress(_index: number): Value {
-    return (this.#address ??= this.#computeAddress());
+    return this.#computeAddress(undefined);
   }
 
-  #computeAddress(): Value {
+  #computeAddress(extra: Value | undefined): Value {
     const e = this.#e;
     const register = (field: number): Value => e.loadStateAt(e.recordU16(field), 'i64.load', 'i64');
     if (this.#shape.address === 'absolute') return e.recordI64(RECORD_IMMEDIATE);
-    const displacement = e.extendS(e.recordI32(RECORD_DISPLACEMENT));
+    let displacement = e.extendS(e.recordI32(RECORD_DISPLACEMENT));
+    if (extra !== undefined) displacement = e.add(displacement, extra);
     const based = e.add(register(RECORD_BASE), displacement);
     if (this.#shape.address === 'base') return based;
     const scale = e.extendU(e.recordU8(RECORD_SCALE));
@@ -173,9 +178,13 @@ export class InterpreterOperands implements Operands {
     return this.#e.recordU8(RECORD_SEGMENT);
   }
 
-  linearAddress(index: number, bytes: number, access: 'read' | 'write'): Value {
+  linearAddress(_index: number, bytes: number, access: 'read' | 'write'): Value {
+    return this.#linear(bytes, access, undefined);
+  }
+
+  #linear(bytes: number, access: 'read' | 'write', displacement: Value | undefined): Value {
     const e = this.#e;
-    const offset = this.effectiveAddress(index);
+    const offset = this.#computeAddress(displacement);
     switch (this.#shape.address) {
       case 'base':
         return offset;

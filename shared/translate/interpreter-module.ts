@@ -1,0 +1,136 @@
+// Generates the interpreter tier's WebAssembly module: a handler for every shape, in one function table.
+// The module imports the arena, the slow memory paths and the TypeScript helpers, and exports `enter`.
+
+import { CodeWriter } from '#shared/wasm/code-writer.js';
+import { ModuleWriter } from '#shared/wasm/module-writer.js';
+import { EXIT_EXCEPTION, EXIT_LOOKUP, EXIT_PENDING } from '#shared/x86/cpu-state.js';
+import type { SemanticsEntry, SemanticsTable } from './emitter.js';
+import { allShapes } from './handler-catalogue.js';
+import { type HandlerShape, shapeName } from './handler-shape.js';
+import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
+import { InterpreterOperands } from './interpreter-operands.js';
+import { RECORD_HANDLER } from './op-record.js';
+
+/** Handlers that stand for no instruction, at the first places of the table. */
+export const HANDLER_INVALID = 0; // the record's block was invalidated: look the address up again
+export const HANDLER_UNDEFINED = 1; // #UD
+export const HANDLER_NEXT_BLOCK = 2; // the block ends without a branch
+export const HANDLER_STEP_END = 3; // the block ends after a single step: back to the run loop
+export const HANDLER_FETCH_FAULT = 4; // the bytes of this instruction could not be fetched
+const FIRST_SHAPE = 5;
+
+export interface InterpreterModule {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Shape names in table order. */
+  readonly shapes: readonly string[];
+  /** Helper names that the module imports from `helper`. */
+  readonly helpers: readonly string[];
+}
+
+const MAXIMUM_PAGES = 65536;
+/** Helpers' import indices are not known before all handlers are made: calls are emitted with these, then shifted. */
+const HELPER_SLOTS = 512;
+
+const PLAIN: Omit<HandlerShape, 'mnemonic'> = {
+  operands: [],
+  bits: 64,
+  far: false,
+  address: undefined,
+  lock: false,
+  repeat: 'none',
+  modes: undefined,
+  flagsDead: false,
+  fusedCondition: undefined,
+};
+
+class Internal extends InterpreterEmitter {
+  /** Leaves with `exit` at this record's address. */
+  leave(exit: number): number[] {
+    this.syncIp();
+    this.code.i32Const(exit);
+    return this.code.finish();
+  }
+
+  undefinedOpcode(): number[] {
+    this.raise(6);
+    this.code.unreachable();
+    return this.code.finish();
+  }
+}
+
+function internalHandlers(module: HandlerModule): { name: string; body: number[] }[] {
+  const emitter = (name: string): Internal => new Internal({ ...PLAIN, mnemonic: name }, module);
+  const next = emitter('next-block');
+  next.followNext();
+  return [
+    { name: 'invalid', body: emitter('invalid').leave(EXIT_LOOKUP) },
+    { name: 'undefined', body: emitter('undefined').undefinedOpcode() },
+    { name: 'next-block', body: next.finish() },
+    { name: 'step-end', body: emitter('step-end').leave(EXIT_PENDING) },
+    { name: 'fetch-fault', body: emitter('fetch-fault').leave(EXIT_EXCEPTION) },
+  ];
+}
+
+function handlerBody(shape: HandlerShape, entry: SemanticsEntry, module: HandlerModule): number[] {
+  const emitter = new InterpreterEmitter(shape, module);
+  entry.sem(emitter, new InterpreterOperands(emitter, shape));
+  if (shape.fusedCondition !== undefined) emitter.fusedJump(shape.fusedCondition);
+  return emitter.finish();
+}
+
+/** `enter(record, cpu) → EXIT_`: calls the record's handler. */
+function enterBody(handlerType: number): number[] {
+  const code = new CodeWriter(2);
+  code.get(0);
+  code.get(1);
+  code.get(0);
+  code.memory('i32.load', RECORD_HANDLER);
+  code.callIndirect(handlerType);
+  return code.finish();
+}
+
+/** Generates the module for all shapes of `table`. Takes about a second: done when the package is built. */
+export function buildInterpreterModule(table: SemanticsTable): InterpreterModule {
+  const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES });
+  const handlerType = writer.type(['i32', 'i32'], ['i32']);
+  const helperType = writer.type(['i32', 'i32', 'i32', 'i32'], ['i32']);
+  const slow = {
+    read: writer.importFunction('slow', 'read', handlerType),
+    write: writer.importFunction('slow', 'write', handlerType),
+    modifyBegin: writer.importFunction('slow', 'modifyBegin', handlerType),
+    modifyEnd: writer.importFunction('slow', 'modifyEnd', handlerType),
+  };
+  const helpers: string[] = [];
+  for (let i = 0; i < HELPER_SLOTS; i++) writer.importFunction('helper', String(i), helperType);
+  const module: HandlerModule = {
+    slow,
+    handlerType,
+    helper: (name) => {
+      let index = helpers.indexOf(name);
+      if (index < 0) index = helpers.push(name) - 1;
+      if (index >= HELPER_SLOTS) throw new Error('more helpers than HELPER_SLOTS');
+      return 4 + index;
+    },
+  };
+  const functions = internalHandlers(module).map(({ name, body }) => writer.function(handlerType, name, body));
+  const shapes: string[] = [];
+  const seen = new Set<string>();
+  for (const { shape, entry } of allShapes(table)) {
+    const name = shapeName(shape);
+    if (seen.has(name)) continue;
+    seen.add(name);
+    let body: number[];
+    try {
+      body = handlerBody(shape, entry, module);
+    } catch (cause) {
+      throw new Error(`cannot build the handler ${name}`, { cause });
+    }
+    shapes.push(name);
+    functions.push(writer.function(handlerType, name, body));
+  }
+  writer.function(handlerType, 'enter', enterBody(handlerType), true);
+  return { bytes: writer.finish(functions), shapes, helpers };
+}
+
+/** Table index of the i-th shape. */
+export const shapeIndex = (i: number): number => FIRST_SHAPE + i;
