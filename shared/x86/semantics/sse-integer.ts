@@ -1,27 +1,86 @@
 // Packed integer arithmetic, comparison, logic and shifts of MMX, SSE2, SSSE3 and SSE4.x: both register files by one meaning.
 // Intel SDM vol. 2. Elementwise operators map to WebAssembly's where those agree bit for bit; the rest are built here.
-import type { Emitter, Operands, Semantics, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
+import type {
+  Emitter,
+  Operands,
+  Semantics,
+  SemanticsEntry,
+  SemanticsTable,
+  Value,
+} from '#shared/translate/emitter.js';
 import {
-  checkMmx, checkSimd, constBytes, constLanes, constSplat, joinLow, lane, lowQuad, packedTable, readAligned, readMmx,
-  replaceLane, shuffle, simdTable, v, writeMmx, zeroVector,
+  checkMmx,
+  checkSimd,
+  constBytes,
+  constLanes,
+  constSplat,
+  joinLow,
+  lane,
+  lowQuad,
+  packedTable,
+  readAligned,
+  readMmx,
+  replaceLane,
+  shuffle,
+  simdTable,
+  v,
+  writeMmx,
+  zeroVector,
 } from './sse-operand.js';
 import type { PackedMeaning } from './sse-operand.js';
 
 /** destination OP source by one WebAssembly operator. */
 const DIRECT: Readonly<Record<string, string>> = {
-  Paddb: 'i8x16.add', Paddw: 'i16x8.add', Paddd: 'i32x4.add', Paddq: 'i64x2.add',
-  Psubb: 'i8x16.sub', Psubw: 'i16x8.sub', Psubd: 'i32x4.sub', Psubq: 'i64x2.sub',
-  Paddsb: 'i8x16.add_sat_s', Paddsw: 'i16x8.add_sat_s', Paddusb: 'i8x16.add_sat_u', Paddusw: 'i16x8.add_sat_u',
-  Psubsb: 'i8x16.sub_sat_s', Psubsw: 'i16x8.sub_sat_s', Psubusb: 'i8x16.sub_sat_u', Psubusw: 'i16x8.sub_sat_u',
-  Pavgb: 'i8x16.avgr_u', Pavgw: 'i16x8.avgr_u',
-  Pminub: 'i8x16.min_u', Pminsw: 'i16x8.min_s', Pmaxub: 'i8x16.max_u', Pmaxsw: 'i16x8.max_s',
-  Pminsb: 'i8x16.min_s', Pminuw: 'i16x8.min_u', Pminsd: 'i32x4.min_s', Pminud: 'i32x4.min_u',
-  Pmaxsb: 'i8x16.max_s', Pmaxuw: 'i16x8.max_u', Pmaxsd: 'i32x4.max_s', Pmaxud: 'i32x4.max_u',
-  Pcmpeqb: 'i8x16.eq', Pcmpeqw: 'i16x8.eq', Pcmpeqd: 'i32x4.eq', Pcmpeqq: 'i64x2.eq',
-  Pcmpgtb: 'i8x16.gt_s', Pcmpgtw: 'i16x8.gt_s', Pcmpgtd: 'i32x4.gt_s', Pcmpgtq: 'i64x2.gt_s',
-  Pand: 'v128.and', Por: 'v128.or', Pxor: 'v128.xor',
-  Andps: 'v128.and', Andpd: 'v128.and', Orps: 'v128.or', Orpd: 'v128.or', Xorps: 'v128.xor', Xorpd: 'v128.xor',
-  Pmullw: 'i16x8.mul', Pmulld: 'i32x4.mul', Pmaddwd: 'i32x4.dot_i16x8_s',
+  Paddb: 'i8x16.add',
+  Paddw: 'i16x8.add',
+  Paddd: 'i32x4.add',
+  Paddq: 'i64x2.add',
+  Psubb: 'i8x16.sub',
+  Psubw: 'i16x8.sub',
+  Psubd: 'i32x4.sub',
+  Psubq: 'i64x2.sub',
+  Paddsb: 'i8x16.add_sat_s',
+  Paddsw: 'i16x8.add_sat_s',
+  Paddusb: 'i8x16.add_sat_u',
+  Paddusw: 'i16x8.add_sat_u',
+  Psubsb: 'i8x16.sub_sat_s',
+  Psubsw: 'i16x8.sub_sat_s',
+  Psubusb: 'i8x16.sub_sat_u',
+  Psubusw: 'i16x8.sub_sat_u',
+  Pavgb: 'i8x16.avgr_u',
+  Pavgw: 'i16x8.avgr_u',
+  Pminub: 'i8x16.min_u',
+  Pminsw: 'i16x8.min_s',
+  Pmaxub: 'i8x16.max_u',
+  Pmaxsw: 'i16x8.max_s',
+  Pminsb: 'i8x16.min_s',
+  Pminuw: 'i16x8.min_u',
+  Pminsd: 'i32x4.min_s',
+  Pminud: 'i32x4.min_u',
+  Pmaxsb: 'i8x16.max_s',
+  Pmaxuw: 'i16x8.max_u',
+  Pmaxsd: 'i32x4.max_s',
+  Pmaxud: 'i32x4.max_u',
+  Pcmpeqb: 'i8x16.eq',
+  Pcmpeqw: 'i16x8.eq',
+  Pcmpeqd: 'i32x4.eq',
+  Pcmpeqq: 'i64x2.eq',
+  Pcmpgtb: 'i8x16.gt_s',
+  Pcmpgtw: 'i16x8.gt_s',
+  Pcmpgtd: 'i32x4.gt_s',
+  Pcmpgtq: 'i64x2.gt_s',
+  Pand: 'v128.and',
+  Por: 'v128.or',
+  Pxor: 'v128.xor',
+  Andps: 'v128.and',
+  Andpd: 'v128.and',
+  Orps: 'v128.or',
+  Orpd: 'v128.or',
+  Xorps: 'v128.xor',
+  Xorpd: 'v128.xor',
+  Pmullw: 'i16x8.mul',
+  Pmulld: 'i32x4.mul',
+  Pmaddwd: 'i32x4.dot_i16x8_s',
 };
 
 const andNot: PackedMeaning = (e, a, b) => v(e, 'v128.andnot', b, a);
@@ -32,18 +91,30 @@ const ODD_DWORDS = [4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31];
 
 /** The upper 16 bits of each 32-bit product. */
 function multiplyHigh(sign: 's' | 'u'): PackedMeaning {
-  return (e, a, b) => shuffle(e, v(e, `i32x4.extmul_low_i16x8_${sign}`, a, b), v(e, `i32x4.extmul_high_i16x8_${sign}`, a, b), ODD_WORDS);
+  return (e, a, b) =>
+    shuffle(
+      e,
+      v(e, `i32x4.extmul_low_i16x8_${sign}`, a, b),
+      v(e, `i32x4.extmul_high_i16x8_${sign}`, a, b),
+      ODD_WORDS,
+    );
 }
 
 /** 32 × 32 → 64 of the even lanes. */
 function multiplyEven(sign: 's' | 'u'): PackedMeaning {
-  return (e, a, b) => v(e, `i64x2.extmul_low_i32x4_${sign}`, shuffle(e, a, a, EVEN_DWORDS), shuffle(e, b, b, EVEN_DWORDS));
+  return (e, a, b) =>
+    v(e, `i64x2.extmul_low_i32x4_${sign}`, shuffle(e, a, a, EVEN_DWORDS), shuffle(e, b, b, EVEN_DWORDS));
 }
 
 /** PMADDUBSW: unsigned bytes of the destination by signed bytes of the source, pairs added with saturation. */
 const multiplyAddBytes: PackedMeaning = (e, a, b) => {
   const eight = e.i32(8);
-  const even = v(e, 'i16x8.mul', v(e, 'v128.and', a, constSplat(e, 16, 0xff)), v(e, 'i16x8.shr_s', v(e, 'i16x8.shl', b, eight), eight));
+  const even = v(
+    e,
+    'i16x8.mul',
+    v(e, 'v128.and', a, constSplat(e, 16, 0xff)),
+    v(e, 'i16x8.shr_s', v(e, 'i16x8.shl', b, eight), eight),
+  );
   const odd = v(e, 'i16x8.mul', v(e, 'i16x8.shr_u', a, eight), v(e, 'i16x8.shr_s', b, eight));
   return v(e, 'i16x8.add_sat_s', even, odd);
 };
@@ -97,7 +168,15 @@ function packedByName(): Record<string, PackedMeaning> {
 type ShiftKind = 'shl' | 'shr_u' | 's';
 
 /** One shift of every element; counts at or above the width give zero, or copies of the sign. */
-function shiftElements(e: Emitter, shape: string, width: number, kind: ShiftKind, a: Value, count: Value, tooLarge: Value): Value {
+function shiftElements(
+  e: Emitter,
+  shape: string,
+  width: number,
+  kind: ShiftKind,
+  a: Value,
+  count: Value,
+  tooLarge: Value,
+): Value {
   if (kind === 's') return v(e, `${shape}.shr_s`, a, e.select(tooLarge, e.i32(width - 1), count));
   const shifted = v(e, `${shape}.${kind}`, a, count);
   return v(e, 'v128.and', shifted, v(e, 'i32x4.splat', e.sub(tooLarge, e.i32(1))));
@@ -116,7 +195,12 @@ function shift(shape: string, width: number, kind: ShiftKind): Semantics {
   };
 }
 
-function shiftCount(e: Emitter, op: Operands, width: number, mmx: boolean): { count: Value; tooLarge: Value } {
+function shiftCount(
+  e: Emitter,
+  op: Operands,
+  width: number,
+  mmx: boolean,
+): { count: Value; tooLarge: Value } {
   if (op.kind(1) === 'immediate') {
     const count = e.and(e.toBits(op.read(1), 32), e.i32(0xff));
     return { count, tooLarge: e.gtU(count, e.i32(width - 1)) };
@@ -149,31 +233,65 @@ const testVectors: Semantics = (e, op) => {
 const minimumPosition: Semantics = (e, op) => {
   const a = readAligned(e, op, 1);
   const key = (half: string, numbers: readonly number[]): Value =>
-    v(e, 'v128.or', v(e, 'i32x4.shl', v(e, `i32x4.extend_${half}_i16x8_u`, a), e.i32(16)), constLanes(e, 32, numbers));
+    v(
+      e,
+      'v128.or',
+      v(e, 'i32x4.shl', v(e, `i32x4.extend_${half}_i16x8_u`, a), e.i32(16)),
+      constLanes(e, 32, numbers),
+    );
   let least = v(e, 'i32x4.min_u', key('low', [0, 1, 2, 3]), key('high', [4, 5, 6, 7]));
-  least = v(e, 'i32x4.min_u', least, shuffle(e, least, least, [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7]));
-  least = v(e, 'i32x4.min_u', least, shuffle(e, least, least, [4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11]));
+  least = v(
+    e,
+    'i32x4.min_u',
+    least,
+    shuffle(e, least, least, [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7]),
+  );
+  least = v(
+    e,
+    'i32x4.min_u',
+    least,
+    shuffle(e, least, least, [4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11]),
+  );
   const found = e.rotl(lane(e, 'i32x4.extract_lane', least, 0), e.i32(16));
   op.write(0, replaceLane(e, 'i32x4.replace_lane', zeroVector(e), 0, found));
 };
 
 const SHIFTS: Readonly<Record<string, SemanticsEntry>> = {
-  Psllw: { sem: shift('i16x8', 16, 'shl') }, Pslld: { sem: shift('i32x4', 32, 'shl') }, Psllq: { sem: shift('i64x2', 64, 'shl') },
-  Psrlw: { sem: shift('i16x8', 16, 'shr_u') }, Psrld: { sem: shift('i32x4', 32, 'shr_u') }, Psrlq: { sem: shift('i64x2', 64, 'shr_u') },
-  Psraw: { sem: shift('i16x8', 16, 's') }, Psrad: { sem: shift('i32x4', 32, 's') },
+  Psllw: { sem: shift('i16x8', 16, 'shl') },
+  Pslld: { sem: shift('i32x4', 32, 'shl') },
+  Psllq: { sem: shift('i64x2', 64, 'shl') },
+  Psrlw: { sem: shift('i16x8', 16, 'shr_u') },
+  Psrld: { sem: shift('i32x4', 32, 'shr_u') },
+  Psrlq: { sem: shift('i64x2', 64, 'shr_u') },
+  Psraw: { sem: shift('i16x8', 16, 's') },
+  Psrad: { sem: shift('i32x4', 32, 's') },
 };
 
 export const SSE_INTEGER: SemanticsTable = {
   ...packedTable({
     ...packedByName(),
-    Pandn: andNot, Andnps: andNot, Andnpd: andNot,
-    Pmulhw: multiplyHigh('s'), Pmulhuw: multiplyHigh('u'), Pmuludq: multiplyEven('u'), Pmuldq: multiplyEven('s'),
-    Pmaddubsw: multiplyAddBytes, Pmulhrsw: multiplyHighRounded, Psadbw: sumAbsoluteDifferences,
-    Phaddw: horizontal('i16x8.add', EVEN_WORDS, ODD_WORDS), Phaddd: horizontal('i32x4.add', EVEN_DWORDS, ODD_DWORDS),
-    Phaddsw: horizontal('i16x8.add_sat_s', EVEN_WORDS, ODD_WORDS), Phsubw: horizontal('i16x8.sub', EVEN_WORDS, ODD_WORDS),
-    Phsubd: horizontal('i32x4.sub', EVEN_DWORDS, ODD_DWORDS), Phsubsw: horizontal('i16x8.sub_sat_s', EVEN_WORDS, ODD_WORDS),
-    Psignb: sign('i8x16'), Psignw: sign('i16x8'), Psignd: sign('i32x4'),
-    Pabsb: absolute('i8x16'), Pabsw: absolute('i16x8'), Pabsd: absolute('i32x4'),
+    Pandn: andNot,
+    Andnps: andNot,
+    Andnpd: andNot,
+    Pmulhw: multiplyHigh('s'),
+    Pmulhuw: multiplyHigh('u'),
+    Pmuludq: multiplyEven('u'),
+    Pmuldq: multiplyEven('s'),
+    Pmaddubsw: multiplyAddBytes,
+    Pmulhrsw: multiplyHighRounded,
+    Psadbw: sumAbsoluteDifferences,
+    Phaddw: horizontal('i16x8.add', EVEN_WORDS, ODD_WORDS),
+    Phaddd: horizontal('i32x4.add', EVEN_DWORDS, ODD_DWORDS),
+    Phaddsw: horizontal('i16x8.add_sat_s', EVEN_WORDS, ODD_WORDS),
+    Phsubw: horizontal('i16x8.sub', EVEN_WORDS, ODD_WORDS),
+    Phsubd: horizontal('i32x4.sub', EVEN_DWORDS, ODD_DWORDS),
+    Phsubsw: horizontal('i16x8.sub_sat_s', EVEN_WORDS, ODD_WORDS),
+    Psignb: sign('i8x16'),
+    Psignw: sign('i16x8'),
+    Psignd: sign('i32x4'),
+    Pabsb: absolute('i8x16'),
+    Pabsw: absolute('i16x8'),
+    Pabsd: absolute('i32x4'),
   }),
   ...SHIFTS,
   ...simdTable({ Pslldq: shiftBytes('left'), Psrldq: shiftBytes('right'), Phminposuw: minimumPosition }),

@@ -1,10 +1,35 @@
 // SSE data movement: whole registers, halves, scalars, non-temporal stores, masks to general registers, prefetches.
 // Intel SDM vol. 2. Non-temporal and prefetch hints have no effect here. MOVSD shares its mnemonic with the string
 // instruction: its vector meaning is exported for the table that joins them.
-import type { Emitter, Operands, Semantics, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
+import type {
+  Emitter,
+  Operands,
+  Semantics,
+  SemanticsEntry,
+  SemanticsTable,
+  Value,
+} from '#shared/translate/emitter.js';
 import {
-  IOTA, checkMmx, constBytes, enterMmx, immediate, joinLow, lane, lowQuad, readAligned, readLowVector, readMmx, replaceLane,
-  shuffle, simd, simdTable, v, writeAligned, writeMmx, zeroExtendToVector, zeroVector,
+  IOTA,
+  checkMmx,
+  constBytes,
+  enterMmx,
+  immediate,
+  joinLow,
+  lane,
+  lowQuad,
+  readAligned,
+  readLowVector,
+  readMmx,
+  replaceLane,
+  shuffle,
+  simd,
+  simdTable,
+  v,
+  writeAligned,
+  writeMmx,
+  zeroExtendToVector,
+  zeroVector,
 } from './sse-operand.js';
 
 const moveAligned: Semantics = (e, op) => writeAligned(e, op, 0, readAligned(e, op, 1));
@@ -110,7 +135,8 @@ function storeMasked(e: Emitter, linear: Value, source: Value, mask: Value, byte
   });
 }
 
-const maskMoveDoubleQuad: Semantics = (e, op) => storeMasked(e, op.linearAddress(0, 16, 'write'), op.read(1), op.read(2), 16);
+const maskMoveDoubleQuad: Semantics = (e, op) =>
+  storeMasked(e, op.linearAddress(0, 16, 'write'), op.read(1), op.read(2), 16);
 const maskMoveQuad: Semantics = (e, op) => {
   checkMmx(e);
   storeMasked(e, op.linearAddress(0, 8, 'write'), readMmx(e, op, 1), readMmx(e, op, 2), 8);
@@ -127,7 +153,12 @@ function extractElement(bits: 8 | 16 | 32 | 64): Semantics {
     const index = e.and(immediate(e, op, 2), e.i32(16 / bytes - 1));
     const from = v(e, 'i8x16.splat', e.mul(index, e.i32(bytes)));
     const moved = v(e, 'i8x16.swizzle', op.read(1), v(e, 'i8x16.add', from, constBytes(e, IOTA)));
-    const name = { 8: 'i8x16.extract_lane_u', 16: 'i16x8.extract_lane_u', 32: 'i32x4.extract_lane', 64: 'i64x2.extract_lane' }[bits];
+    const name = {
+      8: 'i8x16.extract_lane_u',
+      16: 'i16x8.extract_lane_u',
+      32: 'i32x4.extract_lane',
+      64: 'i64x2.extract_lane',
+    }[bits];
     op.write(0, e.toBits(lane(e, name, moved, 0), op.bitsOf(0)));
   };
 }
@@ -148,7 +179,12 @@ function insertElement(bits: 8 | 16 | 32 | 64): Semantics {
     const lanes = 128 / bits;
     const index = e.and(immediate(e, op, 2), e.i32(lanes - 1));
     const numbers = IOTA.slice(0, lanes).flatMap((i) => [i, ...new Array<number>(bits / 8 - 1).fill(0)]);
-    const mask = v(e, `${shape}.eq`, constBytes(e, numbers), v(e, `${shape}.splat`, bits === 64 ? e.extendU(index) : index));
+    const mask = v(
+      e,
+      `${shape}.eq`,
+      constBytes(e, numbers),
+      v(e, `${shape}.splat`, bits === 64 ? e.extendU(index) : index),
+    );
     const value = v(e, `${shape}.splat`, op.readLow(1, bits));
     op.write(0, v(e, 'v128.bitselect', value, op.read(0), mask));
   };
@@ -170,9 +206,24 @@ const insertSingle: Semantics = (e, op) => {
   const value =
     op.kind(1) === 'memory'
       ? v(e, 'i32x4.splat', op.readLow(1, 32))
-      : v(e, 'i8x16.swizzle', op.read(1), v(e, 'i8x16.add', v(e, 'i8x16.splat', source), constBytes(e, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3])));
+      : v(
+          e,
+          'i8x16.swizzle',
+          op.read(1),
+          v(
+            e,
+            'i8x16.add',
+            v(e, 'i8x16.splat', source),
+            constBytes(e, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]),
+          ),
+        );
   const place = e.and(e.shrU(control, e.i32(4)), e.i32(3));
-  const mask = v(e, 'i32x4.eq', constBytes(e, [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]), v(e, 'i32x4.splat', place));
+  const mask = v(
+    e,
+    'i32x4.eq',
+    constBytes(e, [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]),
+    v(e, 'i32x4.splat', place),
+  );
   const inserted = v(e, 'v128.bitselect', value, op.read(0), mask);
   const bits = constBytes(e, [1, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0]);
   const cleared = v(e, 'i32x4.ne', v(e, 'v128.and', v(e, 'i32x4.splat', control), bits), zeroVector(e));
@@ -192,7 +243,11 @@ const moveXmmToQuad: Semantics = (e, op) => {
 };
 
 function extendLow(steps: readonly string[], bits: 16 | 32 | 64): Semantics {
-  return (e, op) => op.write(0, steps.reduce((value, step) => v(e, step, value), readLowVector(e, op, 1, bits)));
+  return (e, op) =>
+    op.write(
+      0,
+      steps.reduce((value, step) => v(e, step, value), readLowVector(e, op, 1, bits)),
+    );
 }
 function extensions(sign: 's' | 'u'): Record<string, Semantics> {
   const bw = `i16x8.extend_low_i8x16_${sign}`;
@@ -214,22 +269,43 @@ export { VECTOR_MOVSD };
 
 export const SSE_MOVE: SemanticsTable = {
   ...simdTable({
-    Movaps: moveAligned, Movapd: moveAligned, Movdqa: moveAligned,
-    Movntps: moveAligned, Movntpd: moveAligned, Movntdq: moveAligned, Movntdqa: moveAligned,
-    Movups: moveUnaligned, Movupd: moveUnaligned, Movdqu: moveUnaligned, Lddqu: moveUnaligned,
+    Movaps: moveAligned,
+    Movapd: moveAligned,
+    Movdqa: moveAligned,
+    Movntps: moveAligned,
+    Movntpd: moveAligned,
+    Movntdq: moveAligned,
+    Movntdqa: moveAligned,
+    Movups: moveUnaligned,
+    Movupd: moveUnaligned,
+    Movdqu: moveUnaligned,
+    Lddqu: moveUnaligned,
     Movss: scalarMove(32),
-    Movlps: moveLowHalf, Movlpd: moveLowHalf, Movhps: moveHighHalf, Movhpd: moveHighHalf,
-    Movhlps: moveHighToLow, Movlhps: moveLowToHigh,
-    Movmskps: signMask('i32x4.bitmask'), Movmskpd: signMask('i64x2.bitmask'),
+    Movlps: moveLowHalf,
+    Movlpd: moveLowHalf,
+    Movhps: moveHighHalf,
+    Movhpd: moveHighHalf,
+    Movhlps: moveHighToLow,
+    Movlhps: moveLowToHigh,
+    Movmskps: signMask('i32x4.bitmask'),
+    Movmskpd: signMask('i64x2.bitmask'),
     Movddup: (e, op) => {
       const a = readLowVector(e, op, 1, 64);
       op.write(0, shuffle(e, a, a, MOVDDUP));
     },
-    Movsldup: duplicate(MOVSLDUP), Movshdup: duplicate(MOVSHDUP),
+    Movsldup: duplicate(MOVSLDUP),
+    Movshdup: duplicate(MOVSHDUP),
     Maskmovdqu: maskMoveDoubleQuad,
-    Pextrb: extractElement(8), Pextrd: extractElement(32), Pextrq: extractElement(64), Extractps: extractElement(32),
-    Pinsrb: insertElement(8), Pinsrd: insertElement(32), Pinsrq: insertElement(64), Insertps: insertSingle,
-    ...extensions('s'), ...extensions('u'),
+    Pextrb: extractElement(8),
+    Pextrd: extractElement(32),
+    Pextrq: extractElement(64),
+    Extractps: extractElement(32),
+    Pinsrb: insertElement(8),
+    Pinsrd: insertElement(32),
+    Pinsrq: insertElement(64),
+    Insertps: insertSingle,
+    ...extensions('s'),
+    ...extensions('u'),
   }),
   Movd: { sem: eitherForm(moveScalarInteger(32)) },
   Movq: { sem: eitherForm(moveScalarInteger(64)) },
@@ -241,6 +317,11 @@ export const SSE_MOVE: SemanticsTable = {
   Maskmovq: { sem: maskMoveQuad },
   Movntq: { sem: eitherForm(moveScalarInteger(64)) },
   Movnti: { sem: (_e, op) => op.write(0, op.read(1)) },
-  Prefetch: { sem: nothing }, Prefetchw: { sem: nothing }, Prefetchwt1: { sem: nothing },
-  Prefetchnta: { sem: nothing }, Prefetcht0: { sem: nothing }, Prefetcht1: { sem: nothing }, Prefetcht2: { sem: nothing },
+  Prefetch: { sem: nothing },
+  Prefetchw: { sem: nothing },
+  Prefetchwt1: { sem: nothing },
+  Prefetchnta: { sem: nothing },
+  Prefetcht0: { sem: nothing },
+  Prefetcht1: { sem: nothing },
+  Prefetcht2: { sem: nothing },
 };

@@ -1,7 +1,14 @@
 // What all vector semantics share: the CR0/CR4 checks of SSE and MMX, 16-byte alignment, operand access that treats an
 // MMX register as the low half of a vector, and vector constants. Intel SDM vol. 1 §9.5, §10, vol. 2 §2.4, vol. 3 §13.1.
 import { SIMD_TRAP, X87_STATUS, X87_TAGS, X87_TOP, X87_TRAP } from '#shared/x86/cpu-state.js';
-import type { Emitter, Operands, Semantics, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
+import type {
+  Emitter,
+  Operands,
+  Semantics,
+  SemanticsEntry,
+  SemanticsTable,
+  Value,
+} from '#shared/translate/emitter.js';
 
 export const VECTOR_UD = 6;
 export const VECTOR_NM = 7;
@@ -55,7 +62,10 @@ export function simd(sem: Semantics): Semantics {
 }
 
 /** A table of SSE entries from bare meanings. */
-export function simdTable(meanings: Readonly<Record<string, Semantics>>, more: Partial<SemanticsEntry> = {}): SemanticsTable {
+export function simdTable(
+  meanings: Readonly<Record<string, Semantics>>,
+  more: Partial<SemanticsEntry> = {},
+): SemanticsTable {
   const table: Record<string, SemanticsEntry> = {};
   for (const [name, sem] of Object.entries(meanings)) table[name] = { sem: simd(sem), ...more };
   return table;
@@ -75,7 +85,8 @@ export function constLanes(e: Emitter, bits: 8 | 16 | 32 | 64, lanes: readonly (
   const view = new DataView(new ArrayBuffer(16));
   lanes.forEach((lane, i) => {
     const value = BigInt.asUintN(64, BigInt(lane));
-    for (let byte = 0; byte < bits / 8; byte++) view.setUint8((i * bits) / 8 + byte, Number((value >> BigInt(8 * byte)) & 0xffn));
+    for (let byte = 0; byte < bits / 8; byte++)
+      view.setUint8((i * bits) / 8 + byte, Number((value >> BigInt(8 * byte)) & 0xffn));
   });
   return constBytes(e, [...new Uint8Array(view.buffer)]);
 }
@@ -105,7 +116,13 @@ export function replaceLane(e: Emitter, name: string, a: Value, index: number, v
 
 /** i32 or i64 → vector with zeros above. */
 export function zeroExtendToVector(e: Emitter, value: Value): Value {
-  return replaceLane(e, value.type === 'i64' ? 'i64x2.replace_lane' : 'i32x4.replace_lane', zeroVector(e), 0, value);
+  return replaceLane(
+    e,
+    value.type === 'i64' ? 'i64x2.replace_lane' : 'i32x4.replace_lane',
+    zeroVector(e),
+    0,
+    value,
+  );
 }
 
 export function lowQuad(e: Emitter, a: Value): Value {
@@ -178,8 +195,12 @@ export function packed(meaning: PackedMeaning, mmxSourceBits: 32 | 64 = 64): Sem
 }
 
 /** Table entries for meanings with SSE and MMX forms; no flag is touched. */
-export function packedTable(meanings: Readonly<Record<string, PackedMeaning>>, mmxSourceBits: 32 | 64 = 64): SemanticsTable {
+export function packedTable(
+  meanings: Readonly<Record<string, PackedMeaning>>,
+  mmxSourceBits: 32 | 64 = 64,
+): SemanticsTable {
   const table: Record<string, SemanticsEntry> = {};
-  for (const [name, meaning] of Object.entries(meanings)) table[name] = { sem: packed(meaning, mmxSourceBits) };
+  for (const [name, meaning] of Object.entries(meanings))
+    table[name] = { sem: packed(meaning, mmxSourceBits) };
   return table;
 }
