@@ -110,6 +110,9 @@ export const FX_IMAGE = 2048;
 
 /** i32: not zero while an interrupt waits for RFLAGS.IF: whoever sets IF then sets PENDING_INTERRUPT again. */
 export const IRQ_PARKED = 1632;
+/** i32: vector that SSE instructions raise (6 #UD, 7 #NM) by CR0 and CR4, 0 for none; X87_TRAP likewise for x87 and MMX. Kept at writes of CR0 and CR4. */
+export const SIMD_TRAP = 1636;
+export const X87_TRAP = 1640;
 /** i32: arena offset of the link slot that the last EXIT_LOOKUP could have followed, 0 for none. */
 export const LINK_SITE = 1644;
 /** i32: arena offset of the record that leaves or calls a helper; tells RIP and the instruction. */
