@@ -6,7 +6,7 @@ import iced from 'iced-x86';
 import type { OperandBits } from './emitter.js';
 import type { OperandKind } from './handler-shape.js';
 
-const { Code, CodeExt, CpuidFeature, EncodingKind, Instruction, MemorySizeExt, Mnemonic, OpCodeOperandKind } = iced;
+const { Code, CodeExt, CpuidFeature, DecoderOptions, EncodingKind, Instruction, MemorySizeExt, Mnemonic, OpCodeOperandKind } = iced;
 
 /** CPUID features (iced-x86's names) of the CPU model: x86-64-v2 and what shared/x86/cpuid.ts announces besides. */
 const ANNOUNCED = new Set([
@@ -14,6 +14,10 @@ const ANNOUNCED = new Set([
   'SSSE3', 'SSE4_1', 'SSE4_2', 'SMAP', 'RDTSCP', 'SYSCALL', 'MULTIBYTENOP', 'CET_IBT', 'MSR', 'TSC', 'RDPMC', 'SEP', 'MMX', 'CPUID', 'FXSR',
   'CLFSH', 'POPCNT', 'CX8', 'CMPXCHG16B', 'PREFETCHW',
 ]); // prettier-ignore
+
+/** For iced-x86's Decoder: encodings of features that the model does not announce mean what they mean without them (BSF for TZCNT, NOP for RDSSP…). */
+export const DECODER_OPTIONS =
+  DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd | DecoderOptions.ForceReservedNop;
 
 /** One operand as the form allows it. `memoryBits` is present when it may be memory, `registerBits` when it may be a register. */
 export interface FormOperand {

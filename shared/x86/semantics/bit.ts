@@ -1,5 +1,4 @@
-// BT BTS BTR BTC BSF BSR (and TZCNT, LZCNT, which this model does not announce and so executes as BSF and BSR)
-// POPCNT BSWAP. Intel SDM vol. 2.
+// BT BTS BTR BTC BSF BSR POPCNT BSWAP. Intel SDM vol. 2. TZCNT and LZCNT are not announced: they decode as BSF and BSR.
 import type { Emitter, Operands, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { AF, CF, OF, PF, SF } from '#shared/x86/rflags.js';
 
@@ -81,18 +80,6 @@ export const bitSemantics: SemanticsTable = {
   Btc: { sem: bitTest((e, old, mask) => e.xor(old, mask)), undefinedFlags: BIT_TEST_UNDEFINED },
   Bsf: { sem: semBsf, undefinedFlags: BIT_SCAN_UNDEFINED, overwritesFlags: true },
   Bsr: { sem: semBsr, undefinedFlags: BIT_SCAN_UNDEFINED, overwritesFlags: true },
-  Tzcnt: {
-    sem: semBsf,
-    undefinedFlags: BIT_SCAN_UNDEFINED,
-    overwritesFlags: true,
-    notOnHost: 'not announced: executes as BSF',
-  },
-  Lzcnt: {
-    sem: semBsr,
-    undefinedFlags: BIT_SCAN_UNDEFINED,
-    overwritesFlags: true,
-    notOnHost: 'not announced: executes as BSR',
-  },
   Popcnt: { sem: semPopcnt, overwritesFlags: true },
   Bswap: { sem: semBswap },
 };

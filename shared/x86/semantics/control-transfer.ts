@@ -15,7 +15,7 @@ function leaveBy(e: Emitter, helper: string, args: readonly Value[] = []): void 
   e.helper(helper, args, { ends: true });
 }
 
-/** Raises #GP for a non-canonical target before anything is pushed or popped; `jumpIndirect` checks too late for those. */
+/** Raises #GP for a non-canonical target before anything is pushed or popped. */
 function checkTarget(e: Emitter, target: Value, bits: OperandBits): void {
   if (bits === 64) e.if(e.ne(e.signExtend(target, 48), target), () => e.raise(GENERAL_PROTECTION, 0));
 }
@@ -38,7 +38,11 @@ function readFarPointer(e: Emitter, op: Operands): Value {
 function semJmp(e: Emitter, op: Operands): void {
   if (op.far) leaveBy(e, 'farJump', [readFarPointer(e, op), e.i32(op.bits)]);
   else if (op.kind(0) === 'branch') e.jumpDirect();
-  else e.jumpIndirect(e.toBits(op.read(0), 64), op.bits);
+  else {
+    const target = e.toBits(op.read(0), 64);
+    checkTarget(e, target, op.bits);
+    e.jumpIndirect(target, op.bits);
+  }
 }
 
 function semCall(e: Emitter, op: Operands): void {
@@ -134,7 +138,7 @@ const ends = true;
 
 export const controlTransferSemantics: SemanticsTable = {
   Jmp: { sem: semJmp, endsBlock: ends },
-  Call: { sem: semCall, endsBlock: ends },
+  Call: { sem: semCall, endsBlock: ends, modeSensitive: true },
   Ret: { sem: semRet, endsBlock: ends, modeSensitive: true },
   Retf: { sem: semRetf, endsBlock: ends },
   Iret: { sem: interruptReturn(16), endsBlock: ends },

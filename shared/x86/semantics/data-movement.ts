@@ -36,7 +36,7 @@ function moveControl(e: Emitter, op: Operands, family: 'ControlRegister' | 'Debu
     e.helper(`write${family}`, [op.registerNumber(0)], { ends: true });
   } else {
     e.helper(`read${family}`, [op.registerNumber(1)]);
-    op.write(0, e.toBits(e.getState('i64', HELPER_ARG0), op.bits));
+    op.write(0, e.toBits(e.getState('i64', HELPER_ARG0), op.bitsOf(0)));
   }
 }
 
@@ -46,7 +46,7 @@ function semMov(e: Emitter, op: Operands): void {
     loadSegment(e, op.registerNumber(0), e.and(e.toBits(op.read(1), 32), e.i32(0xffff)));
     e.endBlock();
   } else if (from === 'segment') {
-    op.write(0, e.toBits(selectorOf(e, op, 1), op.bits));
+    op.write(0, e.toBits(selectorOf(e, op, 1), op.bitsOf(0)));
   } else if (to === 'control' || from === 'control') {
     moveControl(e, op, 'ControlRegister');
   } else if (to === 'debug' || from === 'debug') {

@@ -12,12 +12,8 @@ const NOPS = [
   'Endbr32',
   'Endbr64',
   'Reservednop',
-  'Cldemote',
-  'Rdsspd',
-  'Rdsspq',
   'Prefetch',
   'Prefetchw',
-  'Prefetchwt1',
   'Prefetchnta',
   'Prefetcht0',
   'Prefetcht1',
@@ -41,6 +37,5 @@ export const hintSemantics: SemanticsTable = {
   // Faults as a read of one byte does.
   Clflush: { sem: (_e, op) => void op.readLow(0, 8) },
   Wbinvd: { sem: cacheFlush, notOnHost: 'privileged' },
-  Wbnoinvd: { sem: cacheFlush, notOnHost: 'privileged' },
   Invd: { sem: cacheFlush, notOnHost: 'privileged' },
 };

@@ -15,9 +15,6 @@ import { stackSemantics } from '#shared/x86/semantics/stack.js';
 import { stringSemantics } from '#shared/x86/semantics/string.js';
 import { systemSemantics } from '#shared/x86/semantics/system.js';
 
-/** Tables whose names do not clash with the string instructions'. */
-const VECTOR_TABLES: readonly SemanticsTable[] = [];
-
 const TABLES: readonly SemanticsTable[] = [
   arithmeticSemantics,
   logicSemantics,
@@ -35,33 +32,16 @@ const TABLES: readonly SemanticsTable[] = [
   stringSemantics,
 ];
 
-/** MOVSD and CMPSD name a string instruction and an SSE2 one: the operands tell which. */
-function eitherByOperands(text: SemanticsEntry, vector: SemanticsEntry): SemanticsEntry {
-  return {
-    ...text,
-    sem: (e, op) => {
-      const isVector = op.kind(0) === 'xmm' || op.kind(1) === 'xmm';
-      (isVector ? vector : text).sem(e, op);
-    },
-  };
-}
-
-function merge(): Map<string, SemanticsEntry> {
-  const all = new Map<string, SemanticsEntry>();
+function merge(): Record<string, SemanticsEntry> {
+  const all: Record<string, SemanticsEntry> = {};
   for (const table of TABLES) {
     for (const [name, entry] of Object.entries(table)) {
-      if (all.has(name)) throw new Error(`two meanings of ${name}`);
-      all.set(name, entry);
-    }
-  }
-  for (const table of VECTOR_TABLES) {
-    for (const [name, entry] of Object.entries(table)) {
-      const text = stringSemantics[name];
-      all.set(name, text ? eitherByOperands(text, entry) : entry);
+      if (name in all) throw new Error(`two meanings of ${name}`);
+      all[name] = entry;
     }
   }
   return all;
 }
 
-/** Every instruction's meaning, by iced-x86 mnemonic name. */
-export const SEMANTICS: ReadonlyMap<string, SemanticsEntry> = merge();
+/** Every instruction's meaning, by iced-x86 mnemonic name (strings that share SSE2's: StringMovsd, StringCmpsd). */
+export const SEMANTICS: SemanticsTable = merge();

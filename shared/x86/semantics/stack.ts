@@ -139,8 +139,8 @@ function semLeave(e: Emitter, op: Operands): void {
 }
 
 export const stackSemantics: SemanticsTable = {
-  Push: { sem: semPush },
-  Pop: { sem: semPop },
+  Push: { sem: semPush, modeSensitive: true },
+  Pop: { sem: semPop, modeSensitive: true },
   Pusha: { sem: pushAll(16), modeSensitive: true },
   Pushad: { sem: pushAll(32), modeSensitive: true },
   Popa: { sem: popAll(16), modeSensitive: true },

@@ -186,11 +186,13 @@ for (const [suffix, bytes] of [
   ['d', 4],
   ['q', 8],
 ] as const) {
-  table[`Movs${suffix}`] = { sem: movs(bytes), modeSensitive: true };
+  // iced-x86 gives MOVSD and CMPSD the mnemonics of SSE2's: instruction-form.ts prefixes the string ones.
+  const prefix = suffix === 'd' ? 'String' : '';
+  table[`${prefix}Movs${suffix}`] = { sem: movs(bytes), modeSensitive: true };
   table[`Stos${suffix}`] = { sem: stos(bytes), modeSensitive: true };
   table[`Lods${suffix}`] = { sem: lods(bytes), modeSensitive: true };
   table[`Scas${suffix}`] = { sem: scas(bytes), modeSensitive: true };
-  table[`Cmps${suffix}`] = { sem: cmps(bytes), modeSensitive: true };
+  table[`${prefix}Cmps${suffix}`] = { sem: cmps(bytes), modeSensitive: true };
   if (bytes < 8) {
     const notOnHost = 'reaches a port';
     table[`Ins${suffix}`] = { sem: portString('stringIn', bytes), modeSensitive: true, notOnHost };
@@ -198,5 +200,4 @@ for (const [suffix, bytes] of [
   }
 }
 
-/** Movsd and Cmpsd are also names of SSE2 instructions: semantics/index.ts tells them apart by their operands. */
 export const stringSemantics: SemanticsTable = table;

@@ -21,9 +21,14 @@ function selector16(e: Emitter, op: Operands, index: number): Value {
   return e.and(e.toBits(op.readLow(index, 16), 32), e.i32(0xffff));
 }
 
+/** The form for 64-bit code has no operand size of its own. */
+function baseBytes(op: Operands): 4 | 8 {
+  return op.bits === 16 || op.bits === 32 ? 4 : 8;
+}
+
 function storeTable(base: number, limit: number) {
   return (e: Emitter, op: Operands): void => {
-    const bytes = op.bits === 64 ? 8 : 4;
+    const bytes = baseBytes(op);
     const address = op.linearAddress(0, bytes + 2, 'write');
     e.store(address, 2, e.getState('u16', limit));
     const value = e.getState('i64', base);
@@ -34,7 +39,7 @@ function storeTable(base: number, limit: number) {
 function loadTable(base: number, limit: number) {
   return (e: Emitter, op: Operands): void => {
     requireSupervisor(e);
-    const bytes = op.bits === 64 ? 8 : 4;
+    const bytes = baseBytes(op);
     const address = op.linearAddress(0, bytes + 2, 'read');
     const newLimit = e.load(address, 2);
     const loaded = e.toBits(e.load(e.add(address, e.i64(2)), bytes), 64);
@@ -51,7 +56,7 @@ function storeSelector(segment: number) {
   const offset = cpu.SEGMENT + segment * cpu.SEGMENT_BYTES + cpu.SEGMENT_SELECTOR;
   return (e: Emitter, op: Operands): void => {
     requireProtectedMode(e);
-    op.write(0, e.toBits(e.getState('u16', offset), op.bits));
+    op.write(0, e.toBits(e.getState('u16', offset), op.bitsOf(0)));
   };
 }
 
@@ -91,7 +96,7 @@ function semArpl(e: Emitter, op: Operands): void {
 }
 
 function semSmsw(e: Emitter, op: Operands): void {
-  op.write(0, e.toBits(e.getState('i64', cpu.CR0), op.bits));
+  op.write(0, e.toBits(e.getState('i64', cpu.CR0), op.bitsOf(0)));
 }
 
 function semLmsw(e: Emitter, op: Operands): void {
