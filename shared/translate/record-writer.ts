@@ -134,7 +134,7 @@ export class RecordWriter {
       view.setUint32(record + RECORD_HANDLER, HANDLER_UNDEFINED, true);
       return { form: undefined, entry: undefined };
     }
-    const address = this.#writeOperands(record, instruction, form, mode, ipOffset);
+    const address = this.#writeOperands(record, instruction, form, mode);
     view.setUint32(record + RECORD_HANDLER, this.#handler(instruction, form, entry, address, mode, options), true);
     return { form, entry };
   }
@@ -178,13 +178,12 @@ export class RecordWriter {
     instruction: Instruction,
     form: InstructionForm,
     mode: number,
-    ipOffset: number,
   ): AddressForm | undefined {
     const view = this.#view;
     let registers = 0;
     let immediates = 0;
     let address: AddressForm | undefined;
-    view.setUint8(record + RECORD_SEGMENT, segmentNumber(instruction.memorySegment));
+    view.setUint8(record + RECORD_SEGMENT, instruction.isStackInstruction ? 2 : segmentNumber(instruction.memorySegment));
     for (const index of form.operandIndexes) {
       switch (instruction.opKind(index)) {
         case OpKind.Register: {
@@ -193,7 +192,7 @@ export class RecordWriter {
           break;
         }
         case OpKind.Memory:
-          address = this.#writeAddress(record, instruction, mode, ipOffset);
+          address = this.#writeAddress(record, instruction, mode);
           break;
         case OpKind.NearBranch16:
         case OpKind.NearBranch32:
@@ -215,7 +214,7 @@ export class RecordWriter {
     return address;
   }
 
-  #writeAddress(record: number, instruction: Instruction, mode: number, ipOffset: number): AddressForm {
+  #writeAddress(record: number, instruction: Instruction, mode: number): AddressForm {
     const view = this.#view;
     const base = instruction.memoryBase;
     const index = instruction.memoryIndex;
