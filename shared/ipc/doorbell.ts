@@ -59,3 +59,9 @@ export async function waitDoorbellAsync(i32: Int32Array, index: number, timeoutM
   if (wait.async) await wait.value;
   Atomics.store(i32, index + SLEEPING, 0);
 }
+
+/** Sets `bits` in a plain pending word (a vCPU's PENDING) and wakes who waits on it. */
+export function signalWord(i32: Int32Array, index: number, bits: number): void {
+  Atomics.or(i32, index, bits);
+  Atomics.notify(i32, index);
+}

@@ -1,0 +1,197 @@
+// Builds a machine from its configuration: the one file that names all actors. Reads the guest's images, plans the arena,
+// places firmware tables and the kernel in guest RAM, and says which worker runs each actor with which parameters.
+import { readFile } from 'node:fs/promises';
+import { buildAcpiTables } from '#shared/acpi/tables.js';
+import { COM1_BASE, COM1_BYTES } from '#shared/acpi/platform.js';
+import { TroupeError } from '#shared/base/error.js';
+import * as limits from '#shared/base/limits.js';
+import { loadKernel, type LoadedKernel } from '#shared/boot/load-kernel.js';
+import type { ActorSeed } from '#shared/ipc/actor.js';
+import { viewArena } from '#shared/memory/arena.js';
+import { GuestMemory } from '#shared/memory/guest-memory.js';
+import {
+  KERNEL_NAME,
+  vcpuName,
+  type MachineLayout,
+  type RegisterWindow,
+} from '#shared/memory/machine-layout.js';
+import type { PciFunctionPlan } from '#shared/pci/function-plan.js';
+import { planHostBridge } from '#shared/pci/host-bridge.js';
+import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
+import { signalWord } from '#shared/ipc/doorbell.js';
+import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
+import type { MachineConfig, SupervisionConfig } from './machine-config.js';
+import type { ActorSpec } from './supervision/spawn.js';
+
+export interface BuiltMachine {
+  readonly memory: WebAssembly.Memory;
+  readonly layout: MachineLayout;
+  readonly kernelKind: LoadedKernel['kind'];
+  readonly devices: readonly ActorSpec[];
+  readonly vcpus: readonly ActorSpec[];
+  readonly supervision: SupervisionConfig;
+}
+
+/** Parameters of actors/vcpu. */
+export interface VcpuParams {
+  readonly index: number;
+  /** The boot vCPU's; the others wait for SIPI. */
+  readonly initial?: LoadedKernel;
+  readonly debugExit: boolean;
+  readonly trace: MachineConfig['trace'];
+}
+
+/** An actor that is no vCPU. */
+interface DevicePlan {
+  readonly name: string;
+  readonly kind: string;
+  readonly params: unknown;
+  readonly pci?: PciFunctionPlan;
+  readonly windows?: readonly RegisterWindow[];
+  readonly mailboxes?: readonly MailboxPlan[];
+}
+
+export const CONSOLE_NAME = 'virtio-console-0';
+export const CHIPSET_NAME = 'chipset';
+export const UART_NAME = 'uart';
+const SHUTDOWN_MS = 2000;
+/** How a worker of an actor starts; a test may put sources elsewhere. */
+const ACTORS = new URL('../actors/', import.meta.url);
+const BUILT_ACTORS = import.meta.url.endsWith('.ts') ? new URL('../dist/actors/', import.meta.url) : ACTORS;
+
+export function actorEntry(kind: string): URL {
+  return new URL(`${kind}/main.js`, BUILT_ACTORS);
+}
+
+/** Reads the images and builds. Rejects with TroupeError; nothing is left open or running then. */
+export async function buildMachine(config: MachineConfig): Promise<BuiltMachine> {
+  const [image, initrd] = await Promise.all([
+    readImage(config.kernel, 'kernel', '--kernel'),
+    config.initrd === undefined ? undefined : readImage(config.initrd, 'initrd', '--initrd'),
+  ]);
+  const plans = planDevices(config);
+  const pci = [planHostBridge(CHIPSET_NAME), ...plans.flatMap((p) => (p.pci === undefined ? [] : [p.pci]))];
+  const planned = planArena({
+    vcpus: config.vcpus,
+    ramBytes: config.memoryBytes,
+    actors: plans.map((p) => p.name),
+    mailboxes: plans.flatMap((p) => p.mailboxes ?? []),
+    windows: plans.flatMap((p) => p.windows ?? []),
+    pci,
+  });
+  const { layout } = planned;
+  const memory = allocateArena(layout.arenaBytes);
+  const views = viewArena(memory);
+  formatArena(views, planned, pci);
+  const ram = new GuestMemory(memory, layout.ram);
+  const loaded = loadGuest(config, ram, image, initrd);
+  const seed = makeSeed(config, memory, layout);
+  return {
+    memory,
+    layout,
+    kernelKind: loaded.kind,
+    devices: plans.map((plan) => actorSpec(layout, seed(plan.name, plan.kind, plan.params))),
+    vcpus: layout.vcpus.map((vcpu, index): ActorSpec => {
+      const initial = index === 0 ? { initial: loaded } : {};
+      const params: VcpuParams = { index, ...initial, debugExit: config.debugExit, trace: config.trace };
+      const spec = actorSpec(layout, seed(vcpuName(index), 'vcpu', params));
+      const pendingWord = (vcpu.state.offset + PENDING) >>> 2;
+      return { ...spec, kick: () => signalWord(views.i32, pendingWord, PENDING_KICK) };
+    }),
+    supervision: config.supervision,
+  };
+}
+
+function planDevices(config: MachineConfig): DevicePlan[] {
+  const fromKernel = (to: string): MailboxPlan => ({
+    from: KERNEL_NAME,
+    to,
+    entries: limits.INPUT_MAILBOX_ENTRIES,
+    payloadBytes: limits.INPUT_MAILBOX_PAYLOAD_BYTES,
+  });
+  const uart: RegisterWindow = {
+    space: 'port',
+    start: COM1_BASE,
+    length: COM1_BYTES,
+    actor: UART_NAME,
+    base: 0,
+    write: 'posted',
+  };
+  return [
+    { name: CHIPSET_NAME, kind: 'chipset', params: {} },
+    {
+      name: UART_NAME,
+      kind: 'uart',
+      params: { output: config.serial },
+      windows: [uart],
+      mailboxes: [fromKernel(UART_NAME)],
+    },
+  ];
+}
+
+function loadGuest(
+  config: MachineConfig,
+  ram: GuestMemory,
+  image: Uint8Array,
+  initrd: Uint8Array | undefined,
+): LoadedKernel {
+  const acpi = buildAcpiTables({ vcpus: config.vcpus });
+  const loaded = loadKernel(ram, image, {
+    kernelName: config.kernel,
+    append: config.append,
+    initrd,
+    initrdString: config.initrd,
+    rsdp: acpi.rsdp,
+  });
+  for (const { gpa, bytes } of acpi.blobs) ram.copyIn(gpa, bytes);
+  return loaded;
+}
+
+function makeSeed(config: MachineConfig, memory: WebAssembly.Memory, layout: MachineLayout) {
+  return (name: string, kind: string, params: unknown): ActorSpec['seed'] => ({
+    name,
+    kind,
+    memory,
+    layout,
+    params,
+    faults: config.faults,
+    logLevel: config.log.level,
+    logFd: config.log.fd,
+  });
+}
+
+function actorSpec(layout: MachineLayout, seed: Omit<ActorSeed, 'generation' | 'startPaused'>): ActorSpec {
+  return {
+    name: seed.name,
+    restart: 'permanent',
+    shutdownMs: SHUTDOWN_MS,
+    entry: actorEntry(seed.kind),
+    layout: layout.actors[seed.name]!,
+    seed,
+  };
+}
+
+async function readImage(path: string, what: string, flag: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    const reason =
+      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause);
+    const hint = `check ${flag}`;
+    throw new TroupeError('file-unreadable', `cannot read the ${what} ${path}: ${reason}`, hint, { cause });
+  }
+}
+
+function allocateArena(bytes: number): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / limits.WASM_PAGE_BYTES);
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch (cause) {
+    throw new TroupeError(
+      'bad-config',
+      `the host has no address space for ${Math.ceil(bytes / 2 ** 20)} MiB of guest memory`,
+      'use a smaller --memory',
+      { cause },
+    );
+  }
+}

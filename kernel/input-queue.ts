@@ -1,0 +1,48 @@
+// Bytes from the kernel's thread to a console actor: cut to messages, posted without waiting, kept here while the ring is
+// full. The kernel's thread must never block, so it looks again after a moment.
+import { assert } from '#shared/base/error.js';
+import { MailboxSender } from '#shared/ipc/mailbox.js';
+import type { ArenaViews } from '#shared/memory/arena.js';
+import { KERNEL_NAME, mailboxName, type MachineLayout } from '#shared/memory/machine-layout.js';
+
+const RETRY_MS = 5;
+
+export class InputQueue {
+  readonly #sender: MailboxSender;
+  readonly #waiting: { readonly port: number; readonly bytes: Uint8Array }[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(views: ArenaViews, layout: MachineLayout, actor: string) {
+    const region = layout.mailboxes[mailboxName(KERNEL_NAME, actor)];
+    const receiver = layout.actors[actor];
+    assert(region !== undefined && receiver !== undefined, `${actor} takes input`);
+    this.#sender = new MailboxSender(views, region, receiver.doorbell);
+  }
+
+  /** `port` becomes the message's kind. */
+  push(port: number, bytes: Uint8Array): void {
+    const most = this.#sender.payloadBytes;
+    for (let at = 0; at < bytes.length; at += most) {
+      this.#waiting.push({ port, bytes: bytes.slice(at, at + most) });
+    }
+    this.#drain();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
+  #drain(): void {
+    clearTimeout(this.#timer);
+    while (this.#waiting.length > 0 && !this.#closed) {
+      const { port, bytes } = this.#waiting[0]!;
+      if (!this.#sender.tryCast(port, bytes)) {
+        this.#timer = setTimeout(() => this.#drain(), RETRY_MS);
+        return;
+      }
+      this.#waiting.shift();
+    }
+  }
+}

@@ -1,0 +1,197 @@
+// A machine that runs: its arena and its two supervisors (the vCPUs, which stand and fall together, and the devices, which
+// are replaced one by one). Starts paused and complete, then lets the devices and last the vCPUs go; ends on what the guest
+// asks, on a failure that supervision could not mend, or on stop(). Never on the data path.
+import { TroupeError } from '#shared/base/error.js';
+import type { ActorControl } from '#shared/ipc/actor.js';
+import type { Logger } from '#shared/ipc/log.js';
+import {
+  DEBUG_EXIT,
+  POWEROFF,
+  RESET,
+  SHUTDOWN,
+  takeMachineEvent,
+  waitMachineEvent,
+  type MachineEvent,
+} from '#shared/ipc/machine-event.js';
+import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
+import type { MachineLayout } from '#shared/memory/machine-layout.js';
+import type { BuiltMachine } from './builder.js';
+import { InputQueue } from './input-queue.js';
+import { OutputReader } from './output-reader.js';
+import { ActorSupervisor, type ActorStatus } from './supervision/spawn.js';
+
+/** Why a machine ended. */
+export type MachineExit =
+  | { readonly kind: 'poweroff' }
+  | { readonly kind: 'reset' }
+  /** `code`: the exit code that QEMU would give, (value << 1) | 1. */
+  | { readonly kind: 'debug-exit'; readonly code: number }
+  | { readonly kind: 'triple-fault'; readonly vcpu: number }
+  /** Supervision gave up. */
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'stopped' };
+
+/** A missed wake-up costs this much, no more. */
+const EVENT_POLL_MS = 250;
+
+function exitOf(event: MachineEvent): MachineExit {
+  switch (event.kind) {
+    case POWEROFF:
+      return { kind: 'poweroff' };
+    case RESET:
+      return { kind: 'reset' };
+    case DEBUG_EXIT:
+      return { kind: 'debug-exit', code: ((event.value << 1) | 1) & 0xff };
+    case SHUTDOWN:
+      return { kind: 'triple-fault', vcpu: event.value };
+  }
+}
+
+export class Machine {
+  readonly layout: MachineLayout;
+  readonly memory: WebAssembly.Memory;
+  readonly views: ArenaViews;
+  readonly #log: Logger;
+  readonly #devices: ActorSupervisor;
+  readonly #vcpus: ActorSupervisor;
+  readonly #inputs = new Map<string, InputQueue>();
+  readonly #outputs: OutputReader;
+  readonly #exit: Promise<MachineExit>;
+  #resolveExit: (exit: MachineExit) => void = () => {};
+  #state: 'built' | 'running' | 'paused' | 'ending' | 'ended' = 'built';
+  #ending: Promise<void> | undefined;
+
+  constructor(built: BuiltMachine, log: Logger) {
+    this.layout = built.layout;
+    this.memory = built.memory;
+    this.views = viewArena(built.memory);
+    this.#log = log;
+    const { i32 } = this.views;
+    const host = { i32, log, escalate: (message: string) => void this.#end({ kind: 'failed', message }) };
+    const { intensity, periodMs, hangMs } = built.supervision;
+    this.#devices = new ActorSupervisor(
+      { strategy: 'one_for_one', intensity, periodMs },
+      built.devices,
+      host,
+      { hangMs },
+    );
+    // Half of an instruction may be in the state of a vCPU that died: there is nothing to go on from.
+    this.#vcpus = new ActorSupervisor(
+      { strategy: 'one_for_all', intensity: 0, periodMs },
+      built.vcpus,
+      host,
+      {
+        hangMs,
+      },
+    );
+    this.#outputs = new OutputReader(this.views, built.layout);
+    this.#exit = new Promise((resolve) => {
+      this.#resolveExit = resolve;
+    });
+  }
+
+  /** Starts everything. When it rejects, nothing is left running. */
+  async start(): Promise<void> {
+    try {
+      await Promise.all([this.#devices.start(), this.#vcpus.start()]);
+      await this.#devices.resume();
+      await this.#vcpus.resume();
+    } catch (error) {
+      await this.#end({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+      throw error;
+    }
+    this.#state = 'running';
+    this.#log.info({ vcpus: this.layout.vcpus.length }, 'machine started');
+    void this.#watchEvents();
+    void this.#outputs.run();
+  }
+
+  /** Quiesces: when it resolves, neither a vCPU nor a device touches guest memory. */
+  async pause(): Promise<void> {
+    this.#expect('running');
+    this.#state = 'paused';
+    await this.#vcpus.pause();
+    await this.#devices.pause();
+  }
+
+  async resume(): Promise<void> {
+    this.#expect('paused');
+    await this.#devices.resume();
+    await this.#vcpus.resume();
+    this.#state = 'running';
+  }
+
+  /** Ends the machine, whatever the guest thinks of it. Resolves when all threads are gone. */
+  async stop(): Promise<void> {
+    await this.#end({ kind: 'stopped' });
+  }
+
+  /** Resolves when the machine has ended and all threads are gone. */
+  async wait(): Promise<MachineExit> {
+    return this.#exit;
+  }
+
+  /** Ends one actor's thread as a crash would; its supervisor goes on from there. */
+  async kill(actor: string): Promise<void> {
+    await this.#supervisorOf(actor).kill(actor);
+  }
+
+  status(): ActorStatus[] {
+    return [...this.#vcpus.status(), ...this.#devices.status()];
+  }
+
+  async inspect(actor: string): Promise<Awaited<ReturnType<ActorControl['inspect']>>> {
+    return this.#supervisorOf(actor).call(actor, 'inspect');
+  }
+
+  /** Bytes for a console's port, in order, without loss; queued here while the actor is behind. */
+  sendInput(actor: string, port: number, bytes: Uint8Array): void {
+    if (this.#state === 'ending' || this.#state === 'ended') return;
+    let queue = this.#inputs.get(actor);
+    if (queue === undefined) {
+      queue = new InputQueue(this.views, this.layout, actor);
+      this.#inputs.set(actor, queue);
+    }
+    queue.push(port, bytes);
+  }
+
+  /** Bytes that `actor` sends to the kernel come to `listener`. */
+  onOutput(actor: string, listener: (port: number, bytes: Uint8Array) => void): void {
+    this.#outputs.listen(actor, listener);
+  }
+
+  #supervisorOf(actor: string): ActorSupervisor {
+    return this.#vcpus.has(actor) ? this.#vcpus : this.#devices;
+  }
+
+  #expect(state: 'running' | 'paused'): void {
+    if (this.#state === state) return;
+    throw new TroupeError('not-running', `the machine is ${this.#state}, not ${state}`);
+  }
+
+  async #watchEvents(): Promise<void> {
+    const region = this.layout.shared.machineEvent;
+    const { i32 } = this.views;
+    while (this.#state !== 'ending' && this.#state !== 'ended') {
+      await waitMachineEvent(i32, region, EVENT_POLL_MS);
+      const event = takeMachineEvent(i32, region);
+      if (event !== undefined) await this.#end(exitOf(event));
+    }
+  }
+
+  async #end(exit: MachineExit): Promise<void> {
+    this.#ending ??= this.#tearDown(exit);
+    await this.#ending;
+  }
+
+  async #tearDown(exit: MachineExit): Promise<void> {
+    this.#state = 'ending';
+    this.#log.info({ exit: exit.kind }, 'machine ends');
+    for (const queue of this.#inputs.values()) queue.close();
+    await this.#vcpus.stop();
+    await this.#devices.stop();
+    this.#outputs.close();
+    this.#state = 'ended';
+    this.#resolveExit(exit);
+  }
+}
