@@ -28,7 +28,7 @@ export function extractVmlinux(kernel: BzImage): Uint8Array | undefined {
   if (isElf(payload)) return payload;
   let unpack: (() => Uint8Array) | undefined;
   if ((magic & 0xffff) === GZIP_MAGIC) {
-    unpack = () => zlib.gunzipSync(payload, { maxOutputLength: unpackedBytes });
+    unpack = () => plainArray(zlib.gunzipSync(payload, { maxOutputLength: unpackedBytes }));
   } else if (magic === LZ4_LEGACY_MAGIC) unpack = () => decompressLz4Legacy(payload, unpackedBytes);
   else if (magic === ZSTD_MAGIC) unpack = () => decompressZstd(payload.subarray(0, -4), unpackedBytes);
   else if (isXz(payload)) unpack = () => decompressXz(payload, unpackedBytes);
@@ -42,11 +42,19 @@ export function extractVmlinux(kernel: BzImage): Uint8Array | undefined {
 
 type ZstdDecompress = (input: Uint8Array, options: { maxOutputLength: number }) => Uint8Array;
 
-/** Node 22.15 and later bring zstd; before that a script does it at a fifth of the speed. */
+/**
+ * Node 22.15 and later bring zstd; before that a script does it, more slowly, and does not notice a payload that is
+ * shorter than it says: the rest stays zero.
+ */
 function decompressZstd(frame: Uint8Array, unpackedBytes: number): Uint8Array {
   const native = (zlib as { zstdDecompressSync?: ZstdDecompress }).zstdDecompressSync;
-  if (native !== undefined) return native(frame, { maxOutputLength: unpackedBytes });
+  if (native !== undefined) return plainArray(native(frame, { maxOutputLength: unpackedBytes }));
   return decompressZstdInScript(frame, new Uint8Array(unpackedBytes));
+}
+
+/** A Buffer is a Uint8Array of another class: one kind goes out. */
+function plainArray(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function reportCorruption(unpack: () => Uint8Array): Uint8Array {
