@@ -48,13 +48,6 @@ export class LapicTimer {
     this.#deadlineNs = Number(Atomics.load(this.#longs, this.#deadlineLong));
   }
 
-  reset(): void {
-    this.#store(L.LAPIC_TIMER_INITIAL, 0);
-    this.#store(L.LAPIC_TIMER_DIVIDE, 0);
-    this.#storeTscDeadline(0, 0);
-    this.#arm(0);
-  }
-
   /** LVT timer entry. A change to or from TSC-deadline mode disarms. */
   writeLvt(value: number): void {
     const was = this.#load(L.LAPIC_LVT);

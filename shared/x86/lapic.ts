@@ -17,6 +17,9 @@ import { APIC_BASE, PENDING_INTERRUPT } from '#shared/x86/cpu-state.js';
 import type { InterruptFabric } from '#shared/x86/interrupt-fabric.js';
 import { endOfInterrupt } from '#shared/x86/ioapic-page.js';
 import * as L from '#shared/x86/lapic-layout.js';
+import * as R from '#shared/x86/lapic-registers.js';
+import { isRegister, isX2apicValue } from '#shared/x86/lapic-registers.js';
+import { resetLapicPage, resetLapicRegisters, storeApicBase } from '#shared/x86/lapic-reset.js';
 import { LapicTimer } from '#shared/x86/lapic-timer.js';
 
 /** What a LAPIC needs from its surroundings. */
@@ -27,46 +30,6 @@ export interface LapicHooks {
   ringTicker(): void;
 }
 
-/** LVT 0x14, 6 entries. */
-const VERSION = 0x0005_0014;
-const APIC_BASE_BSP = 1 << 8;
-const APIC_BASE_EXTD = 1 << 10;
-const APIC_BASE_EN = 1 << 11;
-const APIC_BASE_RESET = 0xfee0_0000;
-/** Physical address bits above 32: MAXPHYADDR is 40. */
-const APIC_BASE_HIGH_MASK = 0xff;
-
-// ESR bits.
-const ESR_SEND_ILLEGAL_VECTOR = 1 << 5;
-const ESR_ILLEGAL_REGISTER = 1 << 7;
-
-/** Writable bits of the LVT entries, in LVT order. */
-const LVT_WRITABLE = [0x7_00ff, 0x1_07ff, 0x1_07ff, 0x1_a7ff, 0x1_a7ff, 0x1_00ff];
-
-// Register numbers: the MMIO offset >> 4, and the MSR − 0x800.
-const R_ID = 0x02,
-  R_VERSION = 0x03,
-  R_TPR = 0x08,
-  R_APR = 0x09,
-  R_PPR = 0x0a,
-  R_EOI = 0x0b,
-  R_RRD = 0x0c;
-const R_LDR = 0x0d,
-  R_DFR = 0x0e,
-  R_SVR = 0x0f,
-  R_ISR = 0x10,
-  R_TMR = 0x18,
-  R_IRR = 0x20,
-  R_ESR = 0x28;
-const R_ICR = 0x30,
-  R_ICR_HIGH = 0x31,
-  R_LVT_TIMER = 0x32,
-  R_LVT_ERROR = 0x37;
-const R_TIMER_INITIAL = 0x38,
-  R_TIMER_CURRENT = 0x39,
-  R_TIMER_DIVIDE = 0x3e,
-  R_SELF_IPI = 0x3f;
-
 /** A vCPU's local APIC. All methods run in that vCPU's worker. */
 export class Lapic {
   readonly timer: LapicTimer;
@@ -74,7 +37,7 @@ export class Lapic {
   lo = 0;
   hi = 0;
   /** Guest-physical base of the register page as IA32_APIC_BASE says. */
-  base = APIC_BASE_RESET;
+  base = 0;
   readonly #fabric: InterruptFabric;
   readonly #words: Int32Array;
   readonly #page: number;
@@ -94,29 +57,24 @@ export class Lapic {
     this.reload();
   }
 
-  /** Power-on: APIC_BASE too. vCPU 0 is the bootstrap processor, with LINT0 as firmware leaves it (virtual wire). */
+  /** Power-on: APIC_BASE too. */
   reset(): void {
-    const bsp = this.#vcpu === 0 ? APIC_BASE_BSP : 0;
-    this.#storeApicBase((APIC_BASE_RESET | APIC_BASE_EN | bsp) >>> 0, 0);
-    this.#store(L.LAPIC_X2APIC_ID, this.#vcpu);
-    this.#store(L.LAPIC_XAPIC_ID, this.#vcpu & 0xff);
-    this.#resetRegisters();
-    if (this.#vcpu === 0) {
-      this.#store(L.LAPIC_LVT + L.LVT_LINT0 * 4, L.DELIVERY_EXTINT << 8);
-      this.#store(L.LAPIC_LVT + L.LVT_LINT1 * 4, L.DELIVERY_NMI << 8);
-    }
+    resetLapicPage(this.#fabric, this.#vcpu);
+    this.timer.reload();
+    this.reload();
   }
 
   /** INIT: registers as after power-on; APIC_BASE, the mode and the ids stay. SDM §11.4.7.3, §11.12.5.1. */
   resetForInit(): void {
-    this.#resetRegisters();
+    resetLapicRegisters(this.#fabric, this.#vcpu);
+    this.timer.reload();
   }
 
   /** After the pages were filled by a restore or by another worker: refreshes what this object caches. */
   reload(): void {
     const base = APIC_BASE >> 2;
     const lo = this.#words[this.#state + base]! & 0xffff_f000;
-    this.base = (lo >>> 0) + (this.#words[this.#state + base + 1]! & APIC_BASE_HIGH_MASK) * 0x1_0000_0000;
+    this.base = (lo >>> 0) + (this.#words[this.#state + base + 1]! & R.APIC_BASE_HIGH_MASK) * 0x1_0000_0000;
     this.recheck();
   }
 
@@ -130,18 +88,19 @@ export class Lapic {
    * The caller drops its TLB when the base or the mode changed.
    */
   setApicBase(lo: number, hi: number): boolean {
-    if ((lo & 0x2ff) !== 0 || (hi & ~APIC_BASE_HIGH_MASK) !== 0) return false;
-    const enabled = (lo & APIC_BASE_EN) !== 0;
-    const x2apic = (lo & APIC_BASE_EXTD) !== 0;
+    if ((lo & 0x2ff) !== 0 || (hi & ~R.APIC_BASE_HIGH_MASK) !== 0) return false;
+    const enabled = (lo & R.APIC_BASE_EN) !== 0;
+    const x2apic = (lo & R.APIC_BASE_EXTD) !== 0;
     const was = this.mode;
     const next = !enabled ? L.LAPIC_MODE_DISABLED : x2apic ? L.LAPIC_MODE_X2APIC : L.LAPIC_MODE_XAPIC;
     if (x2apic && !enabled) return false;
     if (was === L.LAPIC_MODE_X2APIC && next === L.LAPIC_MODE_XAPIC) return false;
     if (was === L.LAPIC_MODE_DISABLED && next === L.LAPIC_MODE_X2APIC) return false;
-    const bsp = this.#words[this.#state + (APIC_BASE >> 2)]! & APIC_BASE_BSP;
-    this.#storeApicBase(((lo & ~APIC_BASE_BSP) | bsp) >>> 0, hi);
+    const bsp = this.#words[this.#state + (APIC_BASE >> 2)]! & R.APIC_BASE_BSP;
+    storeApicBase(this.#fabric, this.#vcpu, (lo & ~R.APIC_BASE_BSP) | bsp, hi);
+    this.reload();
     if (next === L.LAPIC_MODE_DISABLED && was !== next) {
-      this.#resetRegisters();
+      this.resetForInit();
       this.#store(L.LAPIC_XAPIC_ID, this.#vcpu & 0xff);
     }
     this.recheck();
@@ -152,19 +111,19 @@ export class Lapic {
   mmioRead(offset: number): number {
     const register = offset >> 4;
     switch (register) {
-      case R_ID:
+      case R.R_ID:
         return this.#load(L.LAPIC_XAPIC_ID) << 24;
-      case R_DFR:
+      case R.R_DFR:
         return this.#load(L.LAPIC_DFR);
-      case R_ICR_HIGH:
+      case R.R_ICR_HIGH:
         return this.#load(L.LAPIC_ICR_HIGH);
-      case R_LDR:
+      case R.R_LDR:
         return this.#load(L.LAPIC_LDR);
-      case R_ICR:
+      case R.R_ICR:
         return this.#load(L.LAPIC_ICR_LOW);
-      case R_EOI:
-      case R_APR:
-      case R_RRD:
+      case R.R_EOI:
+      case R.R_APR:
+      case R.R_RRD:
         return 0;
       default:
         return this.#readRegister(register);
@@ -175,26 +134,26 @@ export class Lapic {
   mmioWrite(offset: number, value: number): void {
     const register = offset >> 4;
     switch (register) {
-      case R_ID:
+      case R.R_ID:
         return this.#store(L.LAPIC_XAPIC_ID, value >>> 24);
-      case R_LDR:
+      case R.R_LDR:
         return this.#store(L.LAPIC_LDR, value & 0xff00_0000);
-      case R_DFR:
+      case R.R_DFR:
         return this.#store(L.LAPIC_DFR, value | 0x0fff_ffff);
-      case R_ICR_HIGH:
+      case R.R_ICR_HIGH:
         return this.#store(L.LAPIC_ICR_HIGH, value & 0xff00_0000);
-      case R_ICR:
+      case R.R_ICR:
         this.#store(L.LAPIC_ICR_LOW, value & 0xc_cfff);
         return this.#sendIpi(value, this.#load(L.LAPIC_ICR_HIGH) >>> 24, XAPIC_BROADCAST);
-      case R_SELF_IPI:
-        return this.#raiseError(ESR_ILLEGAL_REGISTER);
-      case R_LVT_TIMER:
-      case R_LVT_TIMER + 1:
-      case R_LVT_TIMER + 2:
-      case R_LVT_TIMER + 3:
-      case R_LVT_TIMER + 4:
-      case R_LVT_ERROR:
-        return this.#writeLvt(register - R_LVT_TIMER, value & LVT_WRITABLE[register - R_LVT_TIMER]!);
+      case R.R_SELF_IPI:
+        return this.#raiseError(R.ESR_ILLEGAL_REGISTER);
+      case R.R_LVT_TIMER:
+      case R.R_LVT_TIMER + 1:
+      case R.R_LVT_TIMER + 2:
+      case R.R_LVT_TIMER + 3:
+      case R.R_LVT_TIMER + 4:
+      case R.R_LVT_ERROR:
+        return this.#writeLvt(register - R.R_LVT_TIMER, value & R.LVT_WRITABLE[register - R.R_LVT_TIMER]!);
       default:
         this.#writeRegister(register, value);
     }
@@ -206,22 +165,22 @@ export class Lapic {
     this.hi = 0;
     if (this.mode !== L.LAPIC_MODE_X2APIC) return false;
     switch (register) {
-      case R_ID:
+      case R.R_ID:
         this.lo = this.#load(L.LAPIC_X2APIC_ID);
         return true;
-      case R_LDR:
+      case R.R_LDR:
         this.lo = x2apicLogicalId(this.#load(L.LAPIC_X2APIC_ID));
         return true;
-      case R_ICR:
+      case R.R_ICR:
         this.lo = this.#load(L.LAPIC_ICR_LOW) >>> 0;
         this.hi = this.#load(L.LAPIC_ICR_HIGH) >>> 0;
         return true;
-      case R_APR:
-      case R_EOI:
-      case R_RRD:
-      case R_DFR:
-      case R_ICR_HIGH:
-      case R_SELF_IPI:
+      case R.R_APR:
+      case R.R_EOI:
+      case R.R_RRD:
+      case R.R_DFR:
+      case R.R_ICR_HIGH:
+      case R.R_SELF_IPI:
         return false;
       default:
         if (!isRegister(register)) return false;
@@ -234,7 +193,7 @@ export class Lapic {
   msrWrite(index: number, lo: number, hi: number): boolean {
     const register = index - 0x800;
     if (this.mode !== L.LAPIC_MODE_X2APIC) return false;
-    if (register === R_ICR) {
+    if (register === R.R_ICR) {
       if ((lo & ~0xc_cfff) !== 0) return false;
       this.#store(L.LAPIC_ICR_LOW, lo);
       this.#store(L.LAPIC_ICR_HIGH, hi);
@@ -242,8 +201,9 @@ export class Lapic {
       return true;
     }
     if (hi !== 0 || !isX2apicValue(register, lo)) return false;
-    if (register === R_SELF_IPI) this.#sendSelf(lo & 0xff);
-    else if (register >= R_LVT_TIMER && register <= R_LVT_ERROR) this.#writeLvt(register - R_LVT_TIMER, lo);
+    if (register === R.R_SELF_IPI) this.#sendSelf(lo & 0xff);
+    else if (register >= R.R_LVT_TIMER && register <= R.R_LVT_ERROR)
+      this.#writeLvt(register - R.R_LVT_TIMER, lo);
     else this.#writeRegister(register, lo);
     return true;
   }
@@ -324,52 +284,55 @@ export class Lapic {
   }
 
   #readRegister(register: number): number {
-    if (register >= R_ISR && register < R_ISR + 8) return this.#load(L.LAPIC_ISR + (register - R_ISR) * 4);
-    if (register >= R_TMR && register < R_TMR + 8) return this.#load(L.LAPIC_TMR + (register - R_TMR) * 4);
-    if (register >= R_IRR && register < R_IRR + 8) return this.#load(L.LAPIC_IRR + (register - R_IRR) * 4);
-    if (register >= R_LVT_TIMER && register <= R_LVT_ERROR) {
-      return this.#load(L.LAPIC_LVT + (register - R_LVT_TIMER) * 4);
+    if (register >= R.R_ISR && register < R.R_ISR + 8)
+      return this.#load(L.LAPIC_ISR + (register - R.R_ISR) * 4);
+    if (register >= R.R_TMR && register < R.R_TMR + 8)
+      return this.#load(L.LAPIC_TMR + (register - R.R_TMR) * 4);
+    if (register >= R.R_IRR && register < R.R_IRR + 8)
+      return this.#load(L.LAPIC_IRR + (register - R.R_IRR) * 4);
+    if (register >= R.R_LVT_TIMER && register <= R.R_LVT_ERROR) {
+      return this.#load(L.LAPIC_LVT + (register - R.R_LVT_TIMER) * 4);
     }
     switch (register) {
-      case R_VERSION:
-        return VERSION;
-      case R_TPR:
+      case R.R_VERSION:
+        return R.VERSION;
+      case R.R_TPR:
         return this.#load(L.LAPIC_TPR);
-      case R_PPR:
+      case R.R_PPR:
         return this.#ppr();
-      case R_SVR:
+      case R.R_SVR:
         return this.#load(L.LAPIC_SVR);
-      case R_ESR:
+      case R.R_ESR:
         return this.#load(L.LAPIC_ESR);
-      case R_TIMER_INITIAL:
+      case R.R_TIMER_INITIAL:
         return this.#load(L.LAPIC_TIMER_INITIAL);
-      case R_TIMER_CURRENT:
+      case R.R_TIMER_CURRENT:
         return this.timer.currentCount();
-      case R_TIMER_DIVIDE:
+      case R.R_TIMER_DIVIDE:
         return this.#load(L.LAPIC_TIMER_DIVIDE);
       default:
-        this.#raiseError(ESR_ILLEGAL_REGISTER);
+        this.#raiseError(R.ESR_ILLEGAL_REGISTER);
         return 0;
     }
   }
 
   #writeRegister(register: number, value: number): void {
     switch (register) {
-      case R_TPR:
+      case R.R_TPR:
         return this.#writeTpr(value & 0xff);
-      case R_EOI:
+      case R.R_EOI:
         return this.endOfInterrupt();
-      case R_SVR:
+      case R.R_SVR:
         return this.#writeSvr(value);
-      case R_ESR:
+      case R.R_ESR:
         this.#store(L.LAPIC_ESR, this.#load(L.LAPIC_ESR_LATCH));
         return this.#store(L.LAPIC_ESR_LATCH, 0);
-      case R_TIMER_INITIAL:
+      case R.R_TIMER_INITIAL:
         return this.timer.writeInitialCount(value);
-      case R_TIMER_DIVIDE:
+      case R.R_TIMER_DIVIDE:
         return this.timer.writeDivide(value & 0xb);
       default:
-        if (!isRegister(register)) this.#raiseError(ESR_ILLEGAL_REGISTER);
+        if (!isRegister(register)) this.#raiseError(R.ESR_ILLEGAL_REGISTER);
     }
   }
 
@@ -400,7 +363,7 @@ export class Lapic {
     const vector = low & 0xff;
     const mode = (low >> 8) & 7;
     const shorthand = (low >> 18) & 3;
-    if (mode <= L.DELIVERY_LOWEST_PRIORITY && vector < 16) return this.#raiseError(ESR_SEND_ILLEGAL_VECTOR);
+    if (mode <= L.DELIVERY_LOWEST_PRIORITY && vector < 16) return this.#raiseError(R.ESR_SEND_ILLEGAL_VECTOR);
     // INIT level de-assert: only arbitration ids, which nothing has any more.
     if (mode === L.DELIVERY_INIT && (low & 0xc000) === 0x8000) return;
     if (mode === L.DELIVERY_EXTINT) return;
@@ -417,7 +380,7 @@ export class Lapic {
   }
 
   #sendSelf(vector: number): void {
-    if (vector < 16) return this.#raiseError(ESR_SEND_ILLEGAL_VECTOR);
+    if (vector < 16) return this.#raiseError(R.ESR_SEND_ILLEGAL_VECTOR);
     deliverToVcpu(this.#fabric, this.#vcpu, L.DELIVERY_FIXED, vector, false);
   }
 
@@ -444,74 +407,11 @@ export class Lapic {
     return -1;
   }
 
-  #resetRegisters(): void {
-    for (let word = 0; word < 8; word++) {
-      this.#store(L.LAPIC_IRR + word * 4, 0);
-      this.#store(L.LAPIC_ISR + word * 4, 0);
-      this.#store(L.LAPIC_TMR + word * 4, 0);
-    }
-    this.#store(L.LAPIC_LDR, 0);
-    this.#store(L.LAPIC_DFR, -1);
-    this.#store(L.LAPIC_SVR, 0xff);
-    this.#store(L.LAPIC_TPR, 0);
-    this.#store(L.LAPIC_ESR, 0);
-    this.#store(L.LAPIC_ESR_LATCH, 0);
-    this.#store(L.LAPIC_ICR_LOW, 0);
-    this.#store(L.LAPIC_ICR_HIGH, 0);
-    this.#store(L.LAPIC_EXTINT_REQUEST, 0);
-    for (let i = 0; i < L.LVT_COUNT; i++) this.#store(L.LAPIC_LVT + i * 4, L.LVT_MASKED);
-    this.timer.reset();
-  }
-
-  #storeApicBase(lo: number, hi: number): void {
-    const word = this.#state + (APIC_BASE >> 2);
-    this.#words[word] = lo;
-    this.#words[word + 1] = hi;
-    this.base = (lo & 0xffff_f000) >>> 0;
-    this.base += (hi & APIC_BASE_HIGH_MASK) * 0x1_0000_0000;
-    const enabled = (lo & APIC_BASE_EN) !== 0;
-    const x2apic = (lo & APIC_BASE_EXTD) !== 0;
-    const mode = x2apic ? L.LAPIC_MODE_X2APIC : L.LAPIC_MODE_XAPIC;
-    this.#store(L.LAPIC_MODE, enabled ? mode : L.LAPIC_MODE_DISABLED);
-  }
-
   #load(offset: number): number {
     return Atomics.load(this.#words, this.#page + (offset >> 2));
   }
 
   #store(offset: number, value: number): void {
     Atomics.store(this.#words, this.#page + (offset >> 2), value | 0);
-  }
-}
-
-/** Registers that exist, whatever may be done with them. */
-function isRegister(register: number): boolean {
-  if (register >= R_ISR && register <= R_ESR) return true;
-  if (register >= R_ICR && register <= R_TIMER_CURRENT) return true;
-  if (register === R_ID || register === R_VERSION) return true;
-  return (register >= R_TPR && register <= R_SVR) || register === R_TIMER_DIVIDE || register === R_SELF_IPI;
-}
-
-/** Whether x2APIC mode lets `lo` be written: the register is writable and no reserved bit is set. */
-function isX2apicValue(register: number, lo: number): boolean {
-  if (register >= R_LVT_TIMER && register <= R_LVT_ERROR) {
-    // Delivery status and remote IRR are read-only, not reserved.
-    return (lo & ~(LVT_WRITABLE[register - R_LVT_TIMER]! | 0x5000)) === 0;
-  }
-  switch (register) {
-    case R_TPR:
-    case R_SELF_IPI:
-      return (lo & ~0xff) === 0;
-    case R_EOI:
-    case R_ESR:
-      return lo === 0;
-    case R_SVR:
-      return (lo & ~0x3ff) === 0;
-    case R_TIMER_INITIAL:
-      return true;
-    case R_TIMER_DIVIDE:
-      return (lo & ~0xb) === 0;
-    default:
-      return false;
   }
 }
