@@ -16,7 +16,7 @@ import {
   type RegisterWindow,
 } from '#shared/memory/machine-layout.js';
 import type { PciFunctionPlan } from '#shared/pci/function-plan.js';
-import { planHostBridge } from '#shared/pci/host-bridge.js';
+import { hostBridgePlan } from '#shared/pci/host-bridge.js';
 import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
 import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
@@ -70,7 +70,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     config.initrd === undefined ? undefined : readImage(config.initrd, 'initrd', '--initrd'),
   ]);
   const plans = planDevices(config);
-  const pci = [planHostBridge(CHIPSET_NAME), ...plans.flatMap((p) => (p.pci === undefined ? [] : [p.pci]))];
+  const pci = [hostBridgePlan(CHIPSET_NAME), ...plans.flatMap((p) => (p.pci === undefined ? [] : [p.pci]))];
   const planned = planArena({
     vcpus: config.vcpus,
     ramBytes: config.memoryBytes,

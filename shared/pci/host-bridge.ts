@@ -8,7 +8,7 @@ const PCI_CLASS_BRIDGE_HOST = 0x0600;
 const HEADER_BYTES = 64;
 
 /** `actor`: who hears of changes to config space; there are none. */
-export function planHostBridge(actor: string): PciFunctionPlan {
+export function hostBridgePlan(actor: string): PciFunctionPlan {
   const config = new Uint8Array(HEADER_BYTES);
   const view = new DataView(config.buffer);
   view.setUint16(0x00, PCI_VENDOR_ID_REDHAT, true);
