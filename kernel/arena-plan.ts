@@ -1,5 +1,6 @@
 // From what the parts of a machine want to where everything lies: divides the arena, assigns PCI addresses, and writes
 // what must stand in the arena before the first actor lives (mailbox headers, PCI config space). Knows no device.
+import { codeMapBytes } from '#shared/memory/code-map.js';
 import { ECAM_BYTES, PCI_MMIO_BASE, PCI_MMIO_BYTES } from '#shared/acpi/platform.js';
 import { TroupeError, assert } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
@@ -86,7 +87,7 @@ export function planArena(plan: MachinePlan): PlannedMachine {
     mailboxes[mailboxName(from, to)] = arena.allocate(mailboxBytes(entries, payloadBytes));
   }
   const shared = {
-    codeMap: arena.allocate(plan.ramBytes / PAGE_BYTES, PAGE_BYTES),
+    codeMap: arena.allocate(codeMapBytes(plan.ramBytes), PAGE_BYTES),
     dirtyBitmap: arena.allocate(Math.ceil(plan.ramBytes / PAGE_BYTES / 8), PAGE_BYTES),
     chipset: arena.allocate(Math.max(CHIPSET_PAGE_BYTES, PAGE_BYTES), PAGE_BYTES),
     machineEvent: arena.allocate(MACHINE_EVENT_BYTES),

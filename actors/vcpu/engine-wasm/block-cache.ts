@@ -1,0 +1,135 @@
+// The interpreter tier's decoded code: blocks of operation records in the vCPU's code cache, found by physical address
+// and mode. Space is given out from the bottom and never returned; when it is used up everything is dropped.
+// Dropping a block overwrites its records' handlers, so that links and jump-cache entries to it need no search.
+
+import type { Region } from '#shared/base/region.js';
+import type { CodeMap } from '#shared/memory/code-map.js';
+import { HANDLER_INVALID } from '#shared/translate/interpreter-module.js';
+import {
+  JUMP_CACHE_BYTES,
+  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_RECORD,
+  RECORD_BYTES,
+  RECORD_HANDLER,
+  TLB_NEVER,
+} from '#shared/translate/op-record.js';
+
+/** A decoded block. */
+export interface Block {
+  /** Arena offset of its first record. */
+  readonly record: number;
+  /** 32-byte slots that it takes. */
+  readonly slots: number;
+  readonly key: number;
+  /** Its only instruction crosses into another page: arena address of that page; −1 otherwise. Such blocks are not linked to. */
+  readonly crossing: number;
+}
+
+const MODE_KEYS = 32;
+
+export class BlockCache {
+  readonly #u8: Uint8Array;
+  readonly #i32: Int32Array;
+  readonly #space: Region;
+  readonly #jumpCaches: Region;
+  readonly #codeMap: CodeMap;
+  readonly #vcpu: number;
+  readonly #blocks = new Map<number, Block>();
+  /** Keys of the blocks that have code in a page, by the page's arena address. */
+  readonly #pages = new Map<number, number[]>();
+  #next: number;
+  /** Grows whenever everything is dropped: arena offsets of records from before mean nothing. */
+  generation = 0;
+  /** Statistics. */
+  decoded = 0;
+  dropped = 0;
+
+  constructor(u8: Uint8Array, i32: Int32Array, space: Region, jumpCaches: Region, codeMap: CodeMap, vcpu: number) {
+    this.#u8 = u8;
+    this.#i32 = i32;
+    this.#space = space;
+    this.#jumpCaches = jumpCaches;
+    this.#codeMap = codeMap;
+    this.#vcpu = vcpu;
+    this.#next = space.offset;
+    this.flushJumpCaches();
+  }
+
+  static key(arenaAddress: number, mode: number): number {
+    return arenaAddress * MODE_KEYS + mode;
+  }
+
+  find(key: number): Block | undefined {
+    return this.#blocks.get(key);
+  }
+
+  /** Room for `slots` records; drops everything when there is none. */
+  reserve(slots: number): number {
+    if (this.#next + slots * RECORD_BYTES > this.#space.offset + this.#space.bytes) this.dropAll();
+    return this.#next;
+  }
+
+  /** Enters a block that was written at {@link reserve}'s place. */
+  add(block: Block, pages: readonly number[]): void {
+    this.#next = block.record + block.slots * RECORD_BYTES;
+    this.#blocks.set(block.key, block);
+    this.decoded++;
+    for (const page of pages) {
+      const keys = this.#pages.get(page);
+      if (keys === undefined) this.#pages.set(page, [block.key]);
+      else keys.push(block.key);
+    }
+  }
+
+  /** Drops the blocks that have code in a page. */
+  dropPage(page: number): void {
+    const keys = this.#pages.get(page);
+    if (keys === undefined) return;
+    this.#pages.delete(page);
+    for (const key of keys) {
+      const block = this.#blocks.get(key);
+      if (block === undefined) continue;
+      this.#blocks.delete(key);
+      this.dropped++;
+      for (let i = 0; i < block.slots; i++) this.#i32[(block.record + i * RECORD_BYTES + RECORD_HANDLER) >>> 2] = HANDLER_INVALID;
+    }
+    this.#codeMap.disclaim(page, this.#vcpu);
+  }
+
+  /** Drops the blocks of all pages that others wrote. */
+  dropStalePages(): void {
+    for (const page of [...this.#pages.keys()]) if (this.#codeMap.isStale(page, this.#vcpu)) this.dropPage(page);
+  }
+
+  dropAll(): void {
+    for (const page of this.#pages.keys()) this.#codeMap.disclaim(page, this.#vcpu);
+    this.#blocks.clear();
+    this.#pages.clear();
+    this.#next = this.#space.offset;
+    this.generation++;
+    this.flushJumpCaches();
+  }
+
+  /** Arena offset of the jump cache of user (1) or supervisor (0) code. */
+  jumpCacheOffset(user: number): number {
+    return this.#jumpCaches.offset + user * JUMP_CACHE_BYTES;
+  }
+
+  flushJumpCaches(): void {
+    this.#u8.fill(TLB_NEVER, this.#jumpCaches.offset, this.#jumpCaches.offset + this.#jumpCaches.bytes);
+  }
+
+  flushJumpCache(user: number): void {
+    const start = this.jumpCacheOffset(user);
+    this.#u8.fill(TLB_NEVER, start, start + JUMP_CACHE_BYTES);
+  }
+
+  /** Remembers the block for an IP. */
+  enterJumpCache(user: number, low: number, high: number, record: number): void {
+    const hash = low ^ ((low >>> 12) | (high << 20));
+    const at = (this.jumpCacheOffset(user) + ((hash & (JUMP_CACHE_ENTRIES - 1)) << 4)) >>> 2;
+    this.#i32[at] = low;
+    this.#i32[at + 1] = high;
+    this.#i32[at + JUMP_CACHE_RECORD / 4] = record;
+  }
+}

@@ -1,0 +1,197 @@
+// Decodes a basic block with iced-x86 into operation records: up to a branch, a change of mode, the page's end or a
+// bound. CMP and TEST fuse with the Jcc behind them; flag results that die within the block are not computed.
+
+import iced from 'iced-x86';
+import { isFusible } from '#shared/translate/handler-catalogue.js';
+import type { SemanticsEntry } from '#shared/translate/emitter.js';
+import { HANDLER_NEXT_BLOCK, HANDLER_STEP_END } from '#shared/translate/interpreter-module.js';
+import {
+  LINK_NEXT,
+  LINK_NEXT_DELTA,
+  LINK_TAKEN,
+  LINK_TAKEN_DELTA,
+  RECORD_BYTES,
+  RECORD_HANDLER,
+  RECORD_INSTRUCTIONS,
+  RECORD_IP_OFFSET,
+} from '#shared/translate/op-record.js';
+import type { RecordWriter } from '#shared/translate/record-writer.js';
+import { MODE_16, MODE_32, MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
+
+const { Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind } = iced;
+
+/** Instructions in a block at most; a record each, and two for a branch. */
+const MAX_INSTRUCTIONS = 64;
+export const MAX_BLOCK_SLOTS = (MAX_INSTRUCTIONS + 2) * 2;
+/** Longest instruction. SDM vol. 2 §2.3.11. */
+export const MAX_INSTRUCTION_BYTES = 15;
+
+// Without BMI, REP BSF and BSR ignore their prefix.
+const OPTIONS = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd;
+
+export interface DecodedBlock {
+  readonly slots: number;
+  /** Bytes of code it covers. */
+  readonly bytes: number;
+}
+
+interface Pending {
+  readonly instruction: iced.Instruction;
+  readonly ipOffset: number;
+  readonly entry: SemanticsEntry | undefined;
+}
+
+export class BlockDecoder {
+  readonly #view: DataView;
+  readonly #writer: RecordWriter;
+
+  constructor(view: DataView, writer: RecordWriter) {
+    this.#view = view;
+    this.#writer = writer;
+  }
+
+  /**
+   * Decodes from `code` (the bytes from the block's start to the page's end, or those of one crossing instruction)
+   * into records at `record`. Gives undefined when not even the first instruction is complete in `code`.
+   */
+  decode(code: Uint8Array, mode: number, record: number): DecodedBlock | undefined {
+    const bits = modeBits(mode);
+    const decoder = new Decoder(bits, code, OPTIONS);
+    decoder.ip = 0n;
+    const single = (mode & MODE_SINGLE) !== 0;
+    const instructions: Pending[] = [];
+    let bytes = 0;
+    let ended = false;
+    try {
+      while (!ended && instructions.length < (single ? 1 : MAX_INSTRUCTIONS)) {
+        const instruction = new Instruction();
+        decoder.decodeOut(instruction);
+        if (decoder.lastError === DecoderError.NoMoreBytes) {
+          instruction.free();
+          if (code.length - bytes >= MAX_INSTRUCTION_BYTES) break;
+          if (instructions.length === 0) return undefined;
+          break;
+        }
+        const form = this.#writer.form(instruction.code);
+        const entry = this.#writer.entry(form);
+        instructions.push({ instruction, ipOffset: bytes, entry });
+        bytes += instruction.length;
+        ended = entry === undefined || entry.endsBlock === true || instruction.flowControl !== FlowControl.Next;
+      }
+      return { slots: this.#write(instructions, mode, record, bytes, ended, single), bytes };
+    } finally {
+      for (const { instruction } of instructions) instruction.free();
+      decoder.free();
+    }
+  }
+
+  #write(instructions: readonly Pending[], mode: number, record: number, bytes: number, ended: boolean, single: boolean): number {
+    let slot = 0;
+    const long = (mode & MODE_CODE_MASK) === MODE_64;
+    for (let i = 0; i < instructions.length; i++) {
+      const { instruction, ipOffset, entry } = instructions[i]!;
+      const at = record + slot * RECORD_BYTES;
+      const next = instructions[i + 1];
+      const fused = long && !single && next !== undefined ? this.#fuse(at, instruction, ipOffset, next, mode) : false;
+      if (fused) return slot + 2;
+      const flagsDead = entry?.overwritesFlags === true && this.#flagsDie(instructions, i);
+      this.#writer.write(at, instruction, mode, ipOffset, { flagsDead, fusedCondition: undefined });
+      slot++;
+      if (entry !== undefined && hasNearTarget(instruction)) {
+        this.#writeLinks(at, instruction, ipOffset);
+        slot++;
+      }
+    }
+    if (!ended || single) slot += this.#writeEnd(record + slot * RECORD_BYTES, bytes, single);
+    return slot;
+  }
+
+  /** A block that just stops goes on with the block behind it, or leaves after a single step. */
+  #writeEnd(at: number, bytes: number, single: boolean): number {
+    this.#view.setUint32(at + RECORD_HANDLER, single ? HANDLER_STEP_END : HANDLER_NEXT_BLOCK, true);
+    this.#view.setUint16(at + RECORD_IP_OFFSET, bytes, true);
+    this.#view.setInt32(at + LINK_NEXT, 0, true);
+    this.#view.setInt32(at + LINK_NEXT_DELTA, bytes, true);
+    return 2;
+  }
+
+  #writeLinks(at: number, instruction: iced.Instruction, ipOffset: number): void {
+    const view = this.#view;
+    view.setUint32(at + RECORD_BYTES + RECORD_HANDLER, 0, true);
+    view.setInt32(at + LINK_TAKEN, 0, true);
+    view.setInt32(at + LINK_TAKEN_DELTA, targetDelta(instruction), true);
+    view.setInt32(at + LINK_NEXT, 0, true);
+    view.setInt32(at + LINK_NEXT_DELTA, ipOffset + instruction.length, true);
+  }
+
+  /** Writes CMP/TEST + Jcc as one record; false when they do not fuse. */
+  #fuse(at: number, first: iced.Instruction, ipOffset: number, next: Pending, mode: number): boolean {
+    const form = this.#writer.form(first.code);
+    if (form === undefined || !isFusible(form) || !next.instruction.isJccShortOrNear) return false;
+    const cc = conditionOf(next.instruction);
+    if (cc < 0) return false;
+    this.#writer.write(at, first, mode, ipOffset, { flagsDead: false, fusedCondition: cc });
+    if (this.#view.getUint32(at + RECORD_HANDLER, true) === 1) return false;
+    this.#view.setUint8(at + RECORD_INSTRUCTIONS, 2);
+    this.#writeLinks(at, next.instruction, next.ipOffset);
+    return true;
+  }
+
+  /** Whether all flags that instruction `i` writes are overwritten later in the block before a read, a fault or a way out. */
+  #flagsDie(instructions: readonly Pending[], i: number): boolean {
+    for (let j = i + 1; j < instructions.length; j++) {
+      const { instruction, entry } = instructions[j]!;
+      if (entry === undefined || entry.endsBlock === true) return false;
+      if (instruction.rflagsRead !== 0) return false;
+      if (mayFault(instruction)) return false;
+      if (entry.overwritesFlags === true) return true;
+      if (instruction.flowControl !== FlowControl.Next) return false;
+      // Writers of some flags, and meanings that leave through helpers, keep it simple: the flags stay.
+      if (instruction.rflagsModified !== 0) return false;
+    }
+    return false;
+  }
+}
+
+/** Memory operands and everything that is not plain register work may fault or leave the block. */
+function mayFault(instruction: iced.Instruction): boolean {
+  for (let i = 0; i < instruction.opCount; i++) {
+    const kind = instruction.opKind(i);
+    if (kind !== OpKind.Register && (kind < OpKind.Immediate8 || kind > OpKind.Immediate32to64)) {
+      return !(instruction.mnemonic === iced.Mnemonic.Lea || instruction.mnemonic === iced.Mnemonic.Nop);
+    }
+  }
+  return instruction.isPrivileged || instruction.isStackInstruction || FAULTING.has(instruction.mnemonic);
+}
+
+const FAULTING = new Set([iced.Mnemonic.Div, iced.Mnemonic.Idiv]);
+
+function modeBits(mode: number): 16 | 32 | 64 {
+  switch (mode & MODE_CODE_MASK) {
+    case MODE_16:
+      return 16;
+    case MODE_32:
+      return 32;
+    default:
+      return 64;
+  }
+}
+
+function hasNearTarget(instruction: iced.Instruction): boolean {
+  if (instruction.opCount === 0) return false;
+  const kind = instruction.op0Kind;
+  return kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32 || kind === OpKind.NearBranch64;
+}
+
+/** Signed distance of a near branch's target from the block's start. */
+function targetDelta(instruction: iced.Instruction): number {
+  const target = instruction.nearBranchTarget;
+  const bits = instruction.op0Kind === OpKind.NearBranch16 ? 16 : instruction.op0Kind === OpKind.NearBranch32 ? 32 : 64;
+  return Number(BigInt.asIntN(32, BigInt.asIntN(bits, target)));
+}
+
+/** The condition code of a Jcc as encoded, −1 for others. */
+function conditionOf(instruction: iced.Instruction): number {
+  const name = iced.Mnemonic[instruction.mnemonic]!;
+  return ['Jo', 'Jno', 'Jb', 'Jae', 'Je', 'Jne', 'Jbe', 'Ja', 'Js', 'Jns', 'Jp', 'Jnp', 'Jl', 'Jge', 'Jle', 'Jg'].indexOf(name);
+}

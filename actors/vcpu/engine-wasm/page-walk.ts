@@ -1,0 +1,199 @@
+// Linear to guest-physical translation: no paging, 32-bit, PAE and 4-level paging, with accessed and dirty bits,
+// NX, WP, SMEP, SMAP and large pages. Intel SDM vol. 3 ch. 4. PCID and 5-level paging are not announced.
+
+import { CR0, CR3, CR4, EFER } from '#shared/x86/cpu-state.js';
+
+export const ACCESS_WRITE = 1;
+export const ACCESS_USER = 2;
+export const ACCESS_EXECUTE = 4;
+/** Supervisor data access with RFLAGS.AC set: SMAP does not apply. */
+export const ACCESS_SMAP_OFF = 8;
+
+const P = 1;
+const RW = 2;
+const US = 4;
+const A = 0x20;
+const D = 0x40;
+const PS = 0x80;
+
+export const CR0_PG = 0x80000000 | 0;
+export const CR0_WP = 1 << 16;
+export const CR4_PSE = 1 << 4;
+export const CR4_PAE = 1 << 5;
+export const CR4_SMEP = 1 << 20;
+export const CR4_SMAP = 1 << 21;
+const EFER_LMA = 1 << 10;
+const EFER_NXE = 1 << 11;
+/** Physical-address bits 40–51 of an entry's high half are reserved: MAXPHYADDR is 40. */
+const RESERVED_HIGH = 0x000fff00;
+const NX_HIGH = 0x80000000 | 0;
+
+const ERROR_PRESENT = 1;
+const ERROR_RESERVED = 8;
+const ERROR_FETCH = 16;
+
+/** Arena offset of guest-physical memory, −1 outside RAM. */
+export type PhysicalResolver = (gpa: number, bytes: number) => number;
+
+/** Walks one vCPU's page tables. After a walk that gives −1, `errorCode` is the #PF error code. */
+export class PageWalk {
+  errorCode = 0;
+  /** After a successful walk: the page may be written without another walk (its dirty bit is set, writing is permitted). */
+  writable = false;
+  readonly #i32: Int32Array;
+  readonly #cpu: number;
+  readonly #resolve: PhysicalResolver;
+  // Entries on the path, for the accessed bits.
+  readonly #path = new Int32Array(4);
+  #pathLength = 0;
+  #allowWrite = true;
+  #allowUser = true;
+  #noExecute = false;
+
+  /** `cpu`: the state page's index in `i32`. */
+  constructor(i32: Int32Array, cpu: number, resolve: PhysicalResolver) {
+    this.#i32 = i32;
+    this.#cpu = cpu;
+    this.#resolve = resolve;
+  }
+
+  /** Guest-physical address (a number) of the linear address `high:low`, or −1 with `errorCode`. */
+  translate(low: number, high: number, access: number): number {
+    const i32 = this.#i32;
+    const cr0 = i32[this.#cpu + CR0 / 4]!;
+    if ((cr0 & CR0_PG) === 0) {
+      this.writable = true;
+      return low >>> 0;
+    }
+    this.#pathLength = 0;
+    this.#allowWrite = true;
+    this.#allowUser = true;
+    this.#noExecute = false;
+    const cr4 = i32[this.#cpu + CR4 / 4]!;
+    if ((i32[this.#cpu + EFER / 4]! & EFER_LMA) !== 0) return this.#walkLong(low, high, access);
+    return (cr4 & CR4_PAE) !== 0 ? this.#walkPae(low, access) : this.#walk32(low, access, (cr4 & CR4_PSE) !== 0);
+  }
+
+  #fail(code: number, access: number): number {
+    const cr4 = this.#i32[this.#cpu + CR4 / 4]!;
+    const nxe = (this.#i32[this.#cpu + EFER / 4]! & EFER_NXE) !== 0 && (cr4 & CR4_PAE) !== 0;
+    const fetch = (access & ACCESS_EXECUTE) !== 0 && (nxe || (cr4 & CR4_SMEP) !== 0) ? ERROR_FETCH : 0;
+    this.errorCode = code | ((access & ACCESS_WRITE) !== 0 ? 2 : 0) | ((access & ACCESS_USER) !== 0 ? 4 : 0) | fetch;
+    return -1;
+  }
+
+  /** i32 index of a 64-bit entry, or −1 outside RAM (reads as not present). */
+  #entry64(tableLow: number, tableHigh: number, index: number): number {
+    const gpa = (tableHigh & 0xff) * 0x1_0000_0000 + ((tableLow & 0xfffff000) >>> 0) + index * 8;
+    const offset = this.#resolve(gpa, 8);
+    return offset < 0 ? -1 : offset >>> 2;
+  }
+
+  #walkLong(low: number, high: number, access: number): number {
+    const cpu = this.#cpu;
+    let tableLow = this.#i32[cpu + CR3 / 4]!;
+    let tableHigh = this.#i32[cpu + CR3 / 4 + 1]!;
+    for (let level = 3; level >= 0; level--) {
+      const index =
+        level === 3 ? (high >>> 7) & 511 : level === 2 ? ((high << 2) | (low >>> 30)) & 511 : (low >>> (level * 9 + 12)) & 511;
+      const at = this.#entry64(tableLow, tableHigh, index);
+      if (at < 0) return this.#fail(0, access);
+      const entryLow = this.#i32[at]!;
+      const entryHigh = this.#i32[at + 1]!;
+      if ((entryLow & P) === 0) return this.#fail(0, access);
+      const large = (entryLow & PS) !== 0 && level > 0;
+      if (large && level === 3) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
+      if (!this.#accumulate(at, entryLow, entryHigh, true)) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
+      if (large || level === 0) return this.#finish(low, access, entryLow, entryHigh, level * 9 + 12);
+      tableLow = entryLow;
+      tableHigh = entryHigh;
+    }
+    return -1;
+  }
+
+  #walkPae(low: number, access: number): number {
+    // PDPTEs are read at each walk, not cached at a load of CR3: guests that change them reload CR3 anyway.
+    const cr3 = this.#i32[this.#cpu + CR3 / 4]! & 0xffffffe0;
+    const root = this.#resolve((cr3 >>> 0) + (low >>> 30) * 8, 8);
+    if (root < 0) return this.#fail(0, access);
+    const pdpte = root >>> 2;
+    if ((this.#i32[pdpte]! & P) === 0) return this.#fail(0, access);
+    let tableLow = this.#i32[pdpte]!;
+    let tableHigh = this.#i32[pdpte + 1]!;
+    for (let level = 1; level >= 0; level--) {
+      const at = this.#entry64(tableLow, tableHigh, (low >>> (level * 9 + 12)) & 511);
+      if (at < 0) return this.#fail(0, access);
+      const entryLow = this.#i32[at]!;
+      const entryHigh = this.#i32[at + 1]!;
+      if ((entryLow & P) === 0) return this.#fail(0, access);
+      if (!this.#accumulate(at, entryLow, entryHigh, true)) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
+      if (level === 0 || (entryLow & PS) !== 0) return this.#finish(low, access, entryLow, entryHigh, level * 9 + 12);
+      tableLow = entryLow;
+      tableHigh = entryHigh;
+    }
+    return -1;
+  }
+
+  #walk32(low: number, access: number, pse: boolean): number {
+    const directory = this.#resolve((this.#i32[this.#cpu + CR3 / 4]! & 0xfffff000) >>> 0, 4096);
+    if (directory < 0) return this.#fail(0, access);
+    const at = (directory >>> 2) + (low >>> 22);
+    const entry = this.#i32[at]!;
+    if ((entry & P) === 0) return this.#fail(0, access);
+    this.#accumulate(at, entry, 0, false);
+    if (pse && (entry & PS) !== 0) {
+      // PSE-36: bits 13–20 are physical-address bits 32–39.
+      return this.#finish(low, access, entry & ~0x3fe000, (entry >>> 13) & 0xff, 22);
+    }
+    const table = this.#resolve((entry & 0xfffff000) >>> 0, 4096);
+    if (table < 0) return this.#fail(0, access);
+    const leaf = (table >>> 2) + ((low >>> 12) & 1023);
+    const leafEntry = this.#i32[leaf]!;
+    if ((leafEntry & P) === 0) return this.#fail(0, access);
+    this.#accumulate(leaf, leafEntry, 0, false);
+    return this.#finish(low, access, leafEntry, 0, 12);
+  }
+
+  /** Notes an entry of the path; false when a reserved bit is set. */
+  #accumulate(at: number, entryLow: number, entryHigh: number, wide: boolean): boolean {
+    this.#path[this.#pathLength++] = at;
+    if ((entryLow & RW) === 0) this.#allowWrite = false;
+    if ((entryLow & US) === 0) this.#allowUser = false;
+    if (!wide) return true;
+    if ((entryHigh & RESERVED_HIGH) !== 0) return false;
+    if ((entryHigh & NX_HIGH) !== 0) {
+      if ((this.#i32[this.#cpu + EFER / 4]! & EFER_NXE) === 0) return false;
+      this.#noExecute = true;
+    }
+    return true;
+  }
+
+  #permitted(access: number): boolean {
+    if ((access & ACCESS_EXECUTE) !== 0 && this.#noExecute) return false;
+    if ((access & ACCESS_USER) !== 0) return this.#allowUser && ((access & ACCESS_WRITE) === 0 || this.#allowWrite);
+    const cr4 = this.#i32[this.#cpu + CR4 / 4]!;
+    if (this.#allowUser) {
+      if ((access & ACCESS_EXECUTE) !== 0) {
+        if ((cr4 & CR4_SMEP) !== 0) return false;
+      } else if ((cr4 & CR4_SMAP) !== 0 && (access & ACCESS_SMAP_OFF) === 0) return false;
+    }
+    return (access & ACCESS_WRITE) === 0 || this.#allowWrite || (this.#i32[this.#cpu + CR0 / 4]! & CR0_WP) === 0;
+  }
+
+  #finish(low: number, access: number, entryLow: number, entryHigh: number, shift: number): number {
+    const offsetMask = shift === 30 ? 0x3fffffff : (1 << shift) - 1;
+    // A large page's low address bits (but PAT, bit 12) are reserved.
+    if (shift > 12 && (entryLow & offsetMask & 0xffffe000) !== 0) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
+    if (!this.#permitted(access)) return this.#fail(ERROR_PRESENT, access);
+    const i32 = this.#i32;
+    const leaf = this.#path[this.#pathLength - 1]! >>> 0;
+    for (let i = 0; i < this.#pathLength; i++) {
+      const at = this.#path[i]! >>> 0;
+      if ((i32[at]! & A) === 0) Atomics.or(i32, at, A);
+    }
+    const write = (access & ACCESS_WRITE) !== 0;
+    if (write && (i32[leaf]! & D) === 0) Atomics.or(i32, leaf, D);
+    this.writable = write || ((i32[leaf]! & D) !== 0 && this.#permitted(access | ACCESS_WRITE));
+    return (entryHigh & 0xff) * 0x1_0000_0000 + (((entryLow & 0xfffff000 & ~offsetMask) | (low & offsetMask)) >>> 0);
+  }
+}
