@@ -38,7 +38,7 @@ export function specialOperands(format: Format, env: FloatEnvironment, a: Unpack
 }
 
 export function noteDenormals(env: FloatEnvironment, a: Unpacked, b: Unpacked): void {
-  if (a.denormal || b.denormal) env.flags |= DE;
+  if (a.denormal || b.denormal || env.sourceDenormal) env.flags |= DE;
 }
 
 export function add(format: Format, env: FloatEnvironment, left: bigint, right: bigint): bigint {

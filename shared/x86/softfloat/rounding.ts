@@ -22,6 +22,8 @@ export interface FloatEnvironment {
   denormalsAreZero: boolean;
   /** NaN choice and unmasked results of the x87. */
   x87: boolean;
+  /** A memory operand was denormal before it was widened. */
+  sourceDenormal: boolean;
   /** Raised so far. */
   flags: number;
   /** The last rounding increased the magnitude (C1). */
@@ -30,7 +32,7 @@ export interface FloatEnvironment {
 
 export function newEnvironment(more: Partial<FloatEnvironment> = {}): FloatEnvironment {
   return {
-    rounding: ROUND_NEAREST, precision: 64, masks: 0x3f, flushToZero: false, denormalsAreZero: false, x87: false, flags: 0, roundedUp: false, ...more,
+    rounding: ROUND_NEAREST, precision: 64, masks: 0x3f, flushToZero: false, denormalsAreZero: false, x87: false, sourceDenormal: false, flags: 0, roundedUp: false, ...more,
   };
 }
 
