@@ -3,7 +3,8 @@
 // the arena is: shadowed registers by load, virtio notifications by doorbell, MSI-X tables in place.
 // An unrouted read gives all ones, an unrouted write vanishes. Accesses of 8 bytes reach a device as two of 4, low first.
 import type { Region } from '#shared/base/region.js';
-import { BELL_QUEUE, doorbellIndex, ringDoorbell } from '#shared/ipc/doorbell.js';
+import { ECAM_BASE, ECAM_BYTES, PCI_CONFIG_ADDRESS } from '#shared/acpi/platform.js';
+import { BELL_CONFIG, BELL_QUEUE, doorbellIndex, ringDoorbell } from '#shared/ipc/doorbell.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import type { ArenaViews } from '#shared/memory/arena.js';
 import {
@@ -13,6 +14,7 @@ import {
   type PciFunctionLayout,
   type RegisterWindow,
 } from '#shared/memory/machine-layout.js';
+import { PciConfigSpace } from '#shared/pci/config-space.js';
 
 export const SPACE_PORT = 0;
 export const SPACE_MMIO = 1;
@@ -59,6 +61,7 @@ export class BusClient {
   /** The route that the last lookup in each space found: accesses come in runs. */
   readonly #recent: [Route | undefined, Route | undefined] = [undefined, undefined];
   readonly #senders = new Map<string, MailboxSender>();
+  readonly #config: PciConfigSpace;
 
   /** `from`: the sending actor, vcpu-N; a test may be any sender that the layout has mailboxes for. */
   constructor(v: ArenaViews, layout: MachineLayout, from: string | number, options: SenderOptions = {}) {
@@ -79,12 +82,24 @@ export class BusClient {
         sender: undefined,
       };
     };
+    this.#config = new PciConfigSpace(v, layout, {
+      readMmio: (address, size) => {
+        this.read(SPACE_MMIO, address, size);
+        return this.lo;
+      },
+      writeMmio: (address, size, value) => this.write(SPACE_MMIO, address, size, value, 0),
+    });
     const of = (space: string): Route[] => layout.windows.filter((w) => w.space === space).map(makeRoute);
     this.#routes = [of('port'), of('mmio')];
   }
 
   /** Reads `size` (1, 2, 4 or 8) bytes at a port or guest-physical address into {@link lo} and {@link hi}. */
   read(space: BusSpace, address: number, size: number): void {
+    if (this.#isConfig(space, address, size)) {
+      this.lo = this.#readConfig(space, address, Math.min(size, 4));
+      this.hi = size === 8 ? this.#readConfig(space, address + 4, 4) : 0;
+      return;
+    }
     const route = this.#find(space, address);
     if (route === undefined) {
       this.lo = size === 1 ? 0xff : size === 2 ? 0xffff : 0xffff_ffff;
@@ -103,6 +118,11 @@ export class BusClient {
 
   /** Writes the low `size` bytes of hi:lo. Returns when the write stands in the device's ring, or was obeyed (`write: 'call'`). */
   write(space: BusSpace, address: number, size: number, lo: number, hi: number): void {
+    if (this.#isConfig(space, address, size)) {
+      this.#writeConfig(space, address, Math.min(size, 4), lo);
+      if (size === 8) this.#writeConfig(space, address + 4, 4, hi);
+      return;
+    }
     const route = this.#find(space, address);
     if (route === undefined) return;
     const at = address - this.#start(route.window);
@@ -112,6 +132,22 @@ export class BusClient {
     }
     this.#write4(route, at, 4, lo);
     this.#write4(route, at + 4, 4, hi);
+  }
+
+  /** PCI configuration space is served here, in the vCPU's thread. */
+  #isConfig(space: BusSpace, address: number, size: number): boolean {
+    if (space === SPACE_MMIO) return address >= ECAM_BASE && address + size <= ECAM_BASE + ECAM_BYTES;
+    return (address & ~7) === PCI_CONFIG_ADDRESS && this.#config.claimsPort(address, size);
+  }
+
+  #readConfig(space: BusSpace, address: number, size: number): number {
+    if (space === SPACE_MMIO) return this.#config.readEcam(address - ECAM_BASE, size);
+    return this.#config.readPort(address, size);
+  }
+
+  #writeConfig(space: BusSpace, address: number, size: number, value: number): void {
+    if (space === SPACE_MMIO) this.#config.writeEcam(address - ECAM_BASE, size, value);
+    else this.#config.writePort(address, size, value);
   }
 
   #find(space: BusSpace, address: number): Route | undefined {
@@ -160,6 +196,8 @@ export class BusClient {
     const { window } = route;
     if (window.memory !== undefined) {
       this.#store(window.memory.offset + at, size, value);
+      // An MSI-X vector may have been unmasked while its message was pending.
+      ringDoorbell(this.#v.i32, route.bell, BELL_CONFIG);
       return;
     }
     if (window.doorbell !== undefined) {
