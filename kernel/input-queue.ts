@@ -9,7 +9,7 @@ const RETRY_MS = 5;
 
 export class InputQueue {
   readonly #sender: MailboxSender;
-  readonly #waiting: { readonly port: number; readonly bytes: Uint8Array }[] = [];
+  readonly #waiting: { readonly kind: number; readonly bytes: Uint8Array }[] = [];
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -20,11 +20,11 @@ export class InputQueue {
     this.#sender = new MailboxSender(views, region, receiver.doorbell);
   }
 
-  /** `port` becomes the message's kind. */
-  push(port: number, bytes: Uint8Array): void {
+  /** `kind`: the messages'. No bytes are a message too. */
+  push(kind: number, bytes: Uint8Array): void {
     const most = this.#sender.payloadBytes;
-    for (let at = 0; at < bytes.length; at += most) {
-      this.#waiting.push({ port, bytes: bytes.slice(at, at + most) });
+    for (let at = 0; at === 0 || at < bytes.length; at += most) {
+      this.#waiting.push({ kind, bytes: bytes.slice(at, at + most) });
     }
     this.#drain();
   }
@@ -37,8 +37,8 @@ export class InputQueue {
   #drain(): void {
     clearTimeout(this.#timer);
     while (this.#waiting.length > 0 && !this.#closed) {
-      const { port, bytes } = this.#waiting[0]!;
-      if (!this.#sender.tryCast(port, bytes)) {
+      const { kind, bytes } = this.#waiting[0]!;
+      if (!this.#sender.tryCast(kind, bytes)) {
         this.#timer = setTimeout(() => this.#drain(), RETRY_MS);
         return;
       }

@@ -12,7 +12,7 @@ export interface DiskConfig {
   readonly serial?: string;
 }
 
-/** Where a console's output goes: a file descriptor of this process, or nowhere. */
+/** Where a console's output goes: a file descriptor of this process, or nowhere; 'kernel' hands it to this thread. */
 export type OutputSink = number | 'none';
 
 export interface MachineConfig {
@@ -29,8 +29,8 @@ export interface MachineConfig {
   /** COM1's output. */
   readonly serial: OutputSink;
   /** hvc0's output. */
-  readonly console: OutputSink;
-  /** The named ports that serve exec; see kernel/exec-session.ts. */
+  readonly console: OutputSink | 'kernel';
+  /** The named ports that serve exec; see kernel/exec-channel.ts. */
   readonly execPorts: boolean;
   readonly trace: TraceConfig | undefined;
   readonly log: LogConfig;

@@ -17,7 +17,7 @@ import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
 import type { MachineLayout } from '#shared/memory/machine-layout.js';
 import type { BuiltMachine } from './builder.js';
 import { InputQueue } from './input-queue.js';
-import { OutputReader } from './output-reader.js';
+import { OutputReader, type OutputListener } from './output-reader.js';
 import { ActorSupervisor, type ActorStatus } from './supervision/spawn.js';
 
 /** Why a machine ended. */
@@ -103,7 +103,7 @@ export class Machine {
     this.#state = 'running';
     this.#log.info({ vcpus: this.layout.vcpus.length }, 'machine started');
     void this.#watchEvents();
-    void this.#outputs.run();
+    this.#outputs.start();
   }
 
   /** Quiesces: when it resolves, neither a vCPU nor a device touches guest memory. */
@@ -144,19 +144,19 @@ export class Machine {
     return this.#supervisorOf(actor).call(actor, 'inspect');
   }
 
-  /** Bytes for a console's port, in order, without loss; queued here while the actor is behind. */
-  sendInput(actor: string, port: number, bytes: Uint8Array): void {
+  /** Bytes for a console actor, in order, without loss; queued here while it is behind. `kind`: see its protocol.ts. */
+  sendInput(actor: string, kind: number, bytes: Uint8Array): void {
     if (this.#state === 'ending' || this.#state === 'ended') return;
     let queue = this.#inputs.get(actor);
     if (queue === undefined) {
       queue = new InputQueue(this.views, this.layout, actor);
       this.#inputs.set(actor, queue);
     }
-    queue.push(port, bytes);
+    queue.push(kind, bytes);
   }
 
-  /** Bytes that `actor` sends to the kernel come to `listener`. */
-  onOutput(actor: string, listener: (port: number, bytes: Uint8Array) => void): void {
+  /** Messages that `actor` sends to the kernel come to `listener`. */
+  onOutput(actor: string, listener: OutputListener): void {
     this.#outputs.listen(actor, listener);
   }
 
@@ -190,7 +190,7 @@ export class Machine {
     for (const queue of this.#inputs.values()) queue.close();
     await this.#vcpus.stop();
     await this.#devices.stop();
-    this.#outputs.close();
+    await this.#outputs.close();
     this.#state = 'ended';
     this.#resolveExit(exit);
   }

@@ -1,0 +1,162 @@
+// One guest from its options to its end, in this process: finds the stock guest when no kernel is named, builds and starts the
+// machine, runs commands in it, and starts it anew when it resets. What `troupe run` and the child of launch() share.
+import { CONSOLE_PORT, VERB_DATA, VERB_RESIZE, messageKind } from '#actors/virtio-console/protocol.js';
+import { defaultCommandLine } from '#kernel/assets/command-line.js';
+import { ensureGuestAssets, type AssetProgress } from '#kernel/assets/guest-assets.js';
+import type { KernelSeries } from '#kernel/assets/kernel-package.js';
+import { TroupeError } from '#shared/base/error.js';
+import { CONSOLE_NAME, UART_NAME, buildMachine } from './builder.js';
+import { ExecChannel, type StreamedExec } from './exec-channel.js';
+import { createKernelLogger } from './log.js';
+import { Machine, type MachineExit } from './machine.js';
+import { resolveConfig, type MachineConfig, type MachineOptions } from './machine-config.js';
+import type { ActorStatus } from './supervision/spawn.js';
+
+export interface SessionOptions extends Omit<MachineOptions, 'kernel'> {
+  /** A bzImage, PVH or multiboot1 ELF; the stock guest when absent. */
+  readonly kernel?: string | undefined;
+  /** Which stock kernel. */
+  readonly kernelSeries?: KernelSeries | undefined;
+  /** The stock guest's kernel says all on its serial line. */
+  readonly verbose?: boolean | undefined;
+  /** The stock guest gives a shell on its terminal. */
+  readonly shell?: boolean | undefined;
+  readonly onAssetProgress?: ((progress: AssetProgress) => void) | undefined;
+  /** With `console: 'kernel'`: what the terminal prints. */
+  readonly onConsole?: ((bytes: Uint8Array) => void | Promise<void>) | undefined;
+  /** Which console the user's keys go to; by default the serial line of a kernel that has no other. */
+  readonly input?: 'console' | 'serial' | undefined;
+}
+
+const DEFAULT_READY_MS = 120_000;
+
+export class Session {
+  readonly #machine: Machine;
+  readonly #exec: ExecChannel | undefined;
+  readonly #input: 'console' | 'serial';
+
+  private constructor(machine: Machine, exec: ExecChannel | undefined, input: 'console' | 'serial') {
+    this.#machine = machine;
+    this.#exec = exec;
+    this.#input = input;
+  }
+
+  /** Resolves when the machine runs. Rejects with TroupeError and leaves nothing behind. */
+  static async open(options: SessionOptions): Promise<Session> {
+    const config = await withGuest(options);
+    const log = createKernelLogger(config.log);
+    const built = await buildMachine(config);
+    const machine = new Machine(built, log);
+    const exec = wireConsole(machine, config, options);
+    void machine.wait().then((exit) => exec?.end(endedError(exit)));
+    await machine.start();
+    const input = options.input ?? (built.kernelKind === 'multiboot' ? 'serial' : 'console');
+    return new Session(machine, exec, input);
+  }
+
+  /** Runs a shell command in the stock guest; resolves to its exit code. */
+  async exec(command: string, options: StreamedExec & { readonly readyMs?: number } = {}): Promise<number> {
+    if (this.#exec === undefined) {
+      throw new TroupeError('bad-config', 'this machine has no exec ports', 'open it with execPorts: true');
+    }
+    await this.#exec.ready(options.readyMs ?? DEFAULT_READY_MS);
+    return this.#exec.run(command, options);
+  }
+
+  /** Resolves when the guest serves commands. */
+  async ready(timeoutMs: number = DEFAULT_READY_MS): Promise<void> {
+    await this.#exec?.ready(timeoutMs);
+  }
+
+  /** Keys for the guest's terminal. */
+  type(bytes: Uint8Array): void {
+    if (this.#input === 'serial') this.#machine.sendInput(UART_NAME, 0, bytes);
+    else this.#machine.sendInput(CONSOLE_NAME, messageKind(VERB_DATA, CONSOLE_PORT), bytes);
+  }
+
+  resizeTerminal(columns: number, rows: number): void {
+    const payload = new Uint8Array(4);
+    const view = new DataView(payload.buffer);
+    view.setUint16(0, columns, true);
+    view.setUint16(2, rows, true);
+    this.#machine.sendInput(CONSOLE_NAME, messageKind(VERB_RESIZE, CONSOLE_PORT), payload);
+  }
+
+  async pause(): Promise<void> {
+    await this.#machine.pause();
+  }
+
+  async resume(): Promise<void> {
+    await this.#machine.resume();
+  }
+
+  async stop(): Promise<MachineExit> {
+    await this.#machine.stop();
+    return this.#machine.wait();
+  }
+
+  async wait(): Promise<MachineExit> {
+    return this.#machine.wait();
+  }
+
+  async kill(actor: string): Promise<void> {
+    await this.#machine.kill(actor);
+  }
+
+  async inspect(actor: string): Promise<unknown> {
+    return this.#machine.inspect(actor);
+  }
+
+  actors(): ActorStatus[] {
+    return this.#machine.status();
+  }
+}
+
+async function withGuest(options: SessionOptions): Promise<MachineConfig> {
+  const { kernel } = options;
+  if (kernel !== undefined) return resolveConfig({ ...options, kernel });
+  // Bad options are told before anything is fetched.
+  resolveConfig({ ...options, kernel: 'stock' });
+  const { kernelSeries, onAssetProgress } = options;
+  const assets = await ensureGuestAssets({
+    ...(kernelSeries === undefined ? {} : { kernel: kernelSeries }),
+    ...(onAssetProgress === undefined ? {} : { onProgress: onAssetProgress }),
+  });
+  const words = defaultCommandLine({ verbose: options.verbose ?? false, shell: options.shell ?? false });
+  const append = options.append === undefined ? words : `${words} ${options.append}`;
+  return resolveConfig({
+    ...options,
+    kernel: assets.kernelPath,
+    initrd: options.initrd ?? assets.initrdPath,
+    append,
+  });
+}
+
+function wireConsole(
+  machine: Machine,
+  config: MachineConfig,
+  options: SessionOptions,
+): ExecChannel | undefined {
+  const listeners: ((kind: number, bytes: Uint8Array) => void | Promise<void>)[] = [];
+  const { onConsole } = options;
+  if (onConsole !== undefined) {
+    const kindOfConsole = messageKind(VERB_DATA, CONSOLE_PORT);
+    listeners.push((kind, bytes) => (kind === kindOfConsole ? onConsole(bytes) : undefined));
+  }
+  const exec = config.execPorts
+    ? new ExecChannel({
+        send: (kind, bytes) => machine.sendInput(CONSOLE_NAME, kind, bytes),
+        onOutput: (listener) => listeners.push(listener),
+      })
+    : undefined;
+  machine.onOutput(CONSOLE_NAME, async (kind, bytes) => {
+    for (const listener of listeners) await listener(kind, bytes);
+  });
+  return exec;
+}
+
+/** Why a command can run no more. */
+function endedError(exit: MachineExit): TroupeError {
+  const how = exit.kind === 'failed' ? `failed: ${exit.message}` : `ended (${exit.kind})`;
+  return new TroupeError('not-running', `the machine ${how} before the command did`);
+}
