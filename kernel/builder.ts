@@ -2,7 +2,8 @@
 // places firmware tables and the kernel in guest RAM, and says which worker runs each actor with which parameters.
 import { readFile } from 'node:fs/promises';
 import { buildAcpiTables } from '#shared/acpi/tables.js';
-import { COM1_BASE, COM1_BYTES } from '#shared/acpi/platform.js';
+import { uartWindow, type UartParams } from '#actors/uart/protocol.js';
+import { monotonicNs, wallNs } from '#shared/base/clock.js';
 import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import { loadKernel, type LoadedKernel } from '#shared/boot/load-kernel.js';
@@ -17,7 +18,9 @@ import {
 } from '#shared/memory/machine-layout.js';
 import type { PciFunctionPlan } from '#shared/pci/function-plan.js';
 import { hostBridgePlan } from '#shared/pci/host-bridge.js';
+import { resetChipset } from '#shared/x86/chipset-power-on.js';
 import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
+import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
 import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
 import type { MachineConfig, SupervisionConfig } from './machine-config.js';
@@ -83,6 +86,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const memory = allocateArena(layout.arenaBytes);
   const views = viewArena(memory);
   formatArena(views, planned, pci);
+  resetChipset(createInterruptFabric(memory, layout), monotonicNs(), wallNs());
   const ram = new GuestMemory(memory, layout.ram);
   const loaded = loadGuest(config, ram, image, initrd);
   const seed = makeSeed(config, memory, layout);
@@ -109,21 +113,13 @@ function planDevices(config: MachineConfig): DevicePlan[] {
     entries: limits.INPUT_MAILBOX_ENTRIES,
     payloadBytes: limits.INPUT_MAILBOX_PAYLOAD_BYTES,
   });
-  const uart: RegisterWindow = {
-    space: 'port',
-    start: COM1_BASE,
-    length: COM1_BYTES,
-    actor: UART_NAME,
-    base: 0,
-    write: 'posted',
-  };
   return [
     { name: CHIPSET_NAME, kind: 'chipset', params: {} },
     {
       name: UART_NAME,
       kind: 'uart',
-      params: { output: config.serial },
-      windows: [uart],
+      params: { output: config.serial } satisfies UartParams,
+      windows: [uartWindow(UART_NAME)],
       mailboxes: [fromKernel(UART_NAME)],
     },
   ];

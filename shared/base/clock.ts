@@ -26,6 +26,13 @@ export function monotonicNs(): number {
   return performance.now() * 1e6 + offsetNs;
 }
 
+/** UTC, nanoseconds since 1970, to about a microsecond; follows the host's clock when that is set. */
+export function wallNs(): number {
+  const steadyMs = performance.timeOrigin + performance.now();
+  const hostMs = Date.now();
+  return (Math.abs(steadyMs - hostMs) > 2 ? hostMs : steadyMs) * 1e6;
+}
+
 export const hostClock: Clock = { nowNs: monotonicNs };
 
 /** A clock that a test moves by hand. */

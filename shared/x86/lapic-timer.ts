@@ -6,6 +6,7 @@ import { CHIPSET_TICKER_WAKE } from '#shared/chipset/page-layout.js';
 import { deliverToVcpu } from '#shared/x86/apic-message.js';
 import { TSC_OFFSET } from '#shared/x86/cpu-state.js';
 import type { InterruptFabric } from '#shared/x86/interrupt-fabric.js';
+import { type DeadlineViews, createDeadlineViews } from '#shared/x86/ticker-words.js';
 import * as L from '#shared/x86/lapic-layout.js';
 
 /** LVT bits 18:17. */
@@ -19,9 +20,7 @@ export class LapicTimer {
   readonly #vcpu: number;
   readonly #hooks: { nowNs(): number; ringTicker(): void };
   readonly #page: number;
-  readonly #longs: BigInt64Array;
-  readonly #deadlineLong: number;
-  readonly #wakeLong: number;
+  readonly #ticker: DeadlineViews;
   readonly #tscOffset: number;
   /** The page's deadline as a number: only this worker writes it. */
   #deadlineNs = 0;
@@ -31,9 +30,7 @@ export class LapicTimer {
     this.#vcpu = vcpuIndex;
     this.#hooks = hooks;
     this.#page = fabric.lapic[vcpuIndex]!;
-    this.#longs = new BigInt64Array(fabric.words.buffer);
-    this.#deadlineLong = (this.#page + (L.LAPIC_TIMER_DEADLINE >> 2)) >> 1;
-    this.#wakeLong = (fabric.chipset + (CHIPSET_TICKER_WAKE >> 2)) >> 1;
+    this.#ticker = createDeadlineViews(fabric, CHIPSET_TICKER_WAKE);
     this.#tscOffset = fabric.state[vcpuIndex]! + (TSC_OFFSET >> 2);
     this.reload();
   }
@@ -45,7 +42,7 @@ export class LapicTimer {
 
   /** After a restore: the page's deadline is the truth. */
   reload(): void {
-    this.#deadlineNs = Number(Atomics.load(this.#longs, this.#deadlineLong));
+    this.#deadlineNs = this.#ticker.loadDeadlineNs(this.#vcpu);
   }
 
   /** LVT timer entry. A change to or from TSC-deadline mode disarms. */
@@ -130,14 +127,13 @@ export class LapicTimer {
   /** Rings the ticker when it would wake too late for the armed deadline. Call it on the way out of HLT. */
   alertTicker(): void {
     const deadline = this.#deadlineNs;
-    if (deadline !== 0 && deadline < Number(Atomics.load(this.#longs, this.#wakeLong)))
-      this.#hooks.ringTicker();
+    if (deadline !== 0 && deadline < this.#ticker.loadWakeNs()) this.#hooks.ringTicker();
   }
 
   /** Store, then look at the ticker's wake time; the ticker stores that, then looks at the deadlines. */
   #arm(deadlineNs: number): void {
     this.#deadlineNs = deadlineNs === 0 ? 0 : Math.ceil(deadlineNs);
-    Atomics.store(this.#longs, this.#deadlineLong, BigInt(this.#deadlineNs));
+    this.#ticker.storeDeadlineNs(this.#vcpu, this.#deadlineNs);
     if (deadlineNs === 0) return;
     if (this.#deadlineNs <= this.#hooks.nowNs()) this.expire(this.#hooks.nowNs());
     else this.alertTicker();

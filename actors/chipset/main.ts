@@ -1,0 +1,6 @@
+// The chipset actor's worker.
+import { parentPort, workerData } from 'node:worker_threads';
+import { runActor } from '#shared/ipc/actor.js';
+import { createChipset } from './actor.js';
+
+runActor({ parentPort, workerData }, createChipset);

@@ -1,0 +1,6 @@
+// The UART actor's worker.
+import { parentPort, workerData } from 'node:worker_threads';
+import { runActor } from '#shared/ipc/actor.js';
+import { createUart } from './actor.js';
+
+runActor({ parentPort, workerData }, createUart);
