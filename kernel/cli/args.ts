@@ -1,0 +1,139 @@
+// The flags of `troupe run`: QEMU's habits where it has some. Every refusal is a TroupeError `bad-flag` that names the flag
+// and what it takes.
+import { parseArgs } from 'node:util';
+import {
+  LOG_LEVELS,
+  TRACE_CHANNELS,
+  TroupeError,
+  parseDisk,
+  type DiskConfig,
+  type KernelSeries,
+  type LogLevel,
+  type TraceChannel,
+} from '../index.js';
+
+export interface RunArguments {
+  readonly smp: number | undefined;
+  readonly memory: string | undefined;
+  readonly kernel: string | undefined;
+  readonly kernelSeries: KernelSeries | undefined;
+  readonly initrd: string | undefined;
+  readonly append: string | undefined;
+  readonly disks: readonly DiskConfig[];
+  readonly exec: string | undefined;
+  readonly verbose: boolean;
+  readonly logLevel: LogLevel;
+  readonly logFile: string | undefined;
+  readonly debugExit: boolean;
+  readonly reboot: boolean;
+  readonly trace: readonly TraceChannel[];
+  readonly traceFile: string;
+  readonly help: boolean;
+}
+
+const SERIES: readonly KernelSeries[] = ['6.1', '6.12', 'default'];
+
+const OPTIONS = {
+  smp: { type: 'string' },
+  memory: { type: 'string', short: 'm' },
+  kernel: { type: 'string' },
+  'guest-kernel': { type: 'string' },
+  initrd: { type: 'string' },
+  append: { type: 'string' },
+  disk: { type: 'string', multiple: true },
+  exec: { type: 'string' },
+  verbose: { type: 'boolean' },
+  'log-level': { type: 'string' },
+  'log-file': { type: 'string' },
+  'debug-exit': { type: 'boolean' },
+  'no-reboot': { type: 'boolean' },
+  trace: { type: 'string' },
+  'trace-file': { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+export const RUN_HELP = `usage: troupe run [options]
+
+Boots a virtual machine on this terminal: a stock Debian kernel with a busybox shell, or your own kernel.
+
+  --smp N                 virtual CPUs, 1 to 64 (default 2)
+  -m, --memory SIZE       guest memory: 512M, 1G, … (default 512M)
+  --kernel FILE           a bzImage, PVH ELF or multiboot1 ELF of your own
+  --initrd FILE           its initial RAM disk (the one module of a multiboot kernel)
+  --append "WORDS"        kernel command line; added to the stock guest's own
+  --guest-kernel SERIES   which stock kernel: 6.1, 6.12 or default
+  --disk FILE[,readonly][,serial=ID]
+                          a raw image as a virtio disk; may be repeated
+  --exec "COMMAND"        boot quietly, run a shell command, exit with its code;
+                          what is piped in is the command's stdin
+  --verbose               the guest kernel's whole log on stderr
+  --log-level LEVEL       Troupe's own log: ${LOG_LEVELS.join(', ')} (default warn)
+  --log-file FILE         Troupe's log and the guest kernel's log into a file
+  --debug-exit            isa-debug-exit at port 0xf4: exit code (value << 1) | 1
+  --no-reboot             a reset of the guest ends the process
+  --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
+  --trace-file FILE       where the trace goes (default troupe.trace; bounded)
+  -h, --help              this text
+
+Keys: Ctrl-A x quits, Ctrl-A a sends Ctrl-A, Ctrl-A h shows the keys.
+Exit code: 0 after poweroff, 2 for bad input, 70 when the machine failed, 130 after Ctrl-C.
+
+examples:
+  troupe run
+  troupe run --smp 4 --memory 1G --disk data.img --disk base.img,readonly
+  troupe run --exec 'nproc; cat /proc/cpuinfo'
+  troupe run --kernel bzImage --initrd root.cpio.gz --append 'console=ttyS0'
+`;
+
+function badFlag(message: string, hint: string): TroupeError {
+  return new TroupeError('bad-flag', message, hint);
+}
+
+function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((a) => a === value);
+  if (found === undefined) throw badFlag(`${flag} ${value} is not known`, `use one of ${allowed.join(', ')}`);
+  return found;
+}
+
+/** Throws TroupeError `bad-flag`. */
+export function parseRunArguments(argv: readonly string[]): RunArguments {
+  const values = parse(argv);
+  const trace = (values.trace ?? '').split(',').filter((c) => c !== '');
+  return {
+    smp: parseCount('--smp', values.smp),
+    memory: values.memory,
+    kernel: values.kernel,
+    kernelSeries:
+      values['guest-kernel'] === undefined
+        ? undefined
+        : oneOf('--guest-kernel', values['guest-kernel'], SERIES),
+    initrd: values.initrd,
+    append: values.append,
+    disks: (values.disk ?? []).map(parseDisk),
+    exec: values.exec,
+    verbose: values.verbose ?? false,
+    logLevel: oneOf('--log-level', values['log-level'] ?? 'warn', LOG_LEVELS),
+    logFile: values['log-file'],
+    debugExit: values['debug-exit'] ?? false,
+    reboot: !(values['no-reboot'] ?? false),
+    trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),
+    traceFile: values['trace-file'] ?? 'troupe.trace',
+    help: values.help ?? false,
+  };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, strict: true, allowPositionals: false }).values;
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const first = text.split(/\. |\n/)[0]!;
+    throw new TroupeError('bad-flag', first, 'see troupe run --help', { cause });
+  }
+}
+
+function parseCount(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d+$/.test(text)) throw badFlag(`${flag} ${text} is not a number`, `give it as ${flag} 2`);
+  return Number(text);
+}

@@ -1,0 +1,204 @@
+// `troupe run`: a guest on this terminal, or one command in it (`--exec`). Returns the exit code; throws TroupeError for
+// what the user can mend.
+import { closeSync, openSync } from 'node:fs';
+import { TroupeError, Session, type AssetProgress, type MachineExit, type SessionOptions } from '../index.js';
+import type { RunArguments } from './args.js';
+import { attachTerminal } from './terminal.js';
+
+export const EXIT_BAD_INPUT = 2;
+/** EX_SOFTWARE of sysexits.h. */
+export const EXIT_FAILED = 70;
+/** A guest that resets sooner than this after its start would do so for ever. */
+const REBOOT_LOOP_MS = 15_000;
+const TRACE_LIMIT_BYTES = 64 * 2 ** 20;
+const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+
+export async function run(args: RunArguments): Promise<number> {
+  const logFd = args.logFile === undefined ? undefined : openLog(args.logFile);
+  try {
+    const options = sessionOptions(args, logFd);
+    return args.exec === undefined ? await runInteractive(args, options) : await runExec(args.exec, options);
+  } finally {
+    if (logFd !== undefined) closeSync(logFd);
+  }
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, 'a');
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    throw new TroupeError(
+      'file-unreadable',
+      `cannot write the log file ${path}: ${reason}`,
+      'check --log-file',
+      {
+        cause,
+      },
+    );
+  }
+}
+
+function sessionOptions(args: RunArguments, logFd: number | undefined): SessionOptions {
+  const own = args.kernel !== undefined;
+  const quiet = args.exec !== undefined && !args.verbose;
+  const serial = logFd ?? (own && args.exec === undefined ? 1 : quiet ? 'none' : 2);
+  return {
+    vcpus: args.smp,
+    memory: args.memory,
+    kernel: args.kernel,
+    kernelSeries: args.kernelSeries,
+    initrd: args.initrd,
+    append: args.append,
+    disks: args.disks,
+    debugExit: args.debugExit,
+    verbose: args.verbose || logFd !== undefined,
+    shell: args.exec === undefined,
+    serial,
+    console: args.exec === undefined ? 1 : 'none',
+    execPorts: args.exec !== undefined,
+    input: own && usesSerialConsole(args.append ?? '') ? 'serial' : undefined,
+    trace:
+      args.trace.length === 0
+        ? undefined
+        : { channels: args.trace, file: args.traceFile, limitBytes: TRACE_LIMIT_BYTES },
+    log: { level: args.logLevel, ...(logFd === undefined ? {} : { fd: logFd }) },
+    onAssetProgress: showProgress,
+  };
+}
+
+/** Of several console= words the last is the one that /dev/console reads. */
+function usesSerialConsole(append: string): boolean {
+  const last = append
+    .split(/\s+/)
+    .filter((w) => w.startsWith('console='))
+    .at(-1);
+  return last?.startsWith('console=ttyS') ?? false;
+}
+
+let progressShown = false;
+
+function showProgress({ message, percent }: AssetProgress): void {
+  const line = percent === undefined ? message : `${message} ${Math.floor(percent)} %`;
+  if (process.stderr.isTTY === true) {
+    process.stderr.write(`\r\x1b[K${line}`);
+    progressShown = true;
+  } else if (percent === undefined) process.stderr.write(`troupe: ${line}\n`);
+}
+
+function endProgress(): void {
+  if (progressShown) process.stderr.write('\r\x1b[K');
+  progressShown = false;
+}
+
+/** Opens a session that signals stop; `signalled` gives the exit code they mean. */
+async function openStoppable(
+  options: SessionOptions,
+): Promise<{ session: Session; signalled: () => number | undefined; release: () => void }> {
+  let code: number | undefined;
+  let session: Session | undefined;
+  const onSignal = (signal: keyof typeof SIGNALS): void => {
+    code = 128 + SIGNALS[signal];
+    if (session === undefined) process.exit(code);
+    void session.stop();
+  };
+  const names = Object.keys(SIGNALS) as (keyof typeof SIGNALS)[];
+  for (const name of names) process.on(name, onSignal);
+  const release = (): void => {
+    for (const name of names) process.off(name, onSignal);
+  };
+  try {
+    session = await Session.open(options);
+  } catch (error) {
+    release();
+    throw error;
+  } finally {
+    endProgress();
+  }
+  return { session, signalled: () => code, release };
+}
+
+async function runInteractive(args: RunArguments, options: SessionOptions): Promise<number> {
+  for (;;) {
+    const startedMs = performance.now();
+    const { session, signalled, release } = await openStoppable(options);
+    let quit = false;
+    const detach = attachTerminal({
+      onKeys: (bytes) => session.type(bytes),
+      onQuit: () => {
+        quit = true;
+        void session.stop();
+      },
+      onResize: (columns, rows) => session.resizeTerminal(columns, rows),
+    });
+    const exit = await session.wait();
+    detach();
+    release();
+    if (quit) return 0;
+    const code = signalled();
+    if (code !== undefined) return code;
+    const restarts = exit.kind === 'reset' || exit.kind === 'triple-fault';
+    if (!restarts || !args.reboot) return exitCode(exit);
+    if (performance.now() - startedMs < REBOOT_LOOP_MS) {
+      complain('the guest reset itself right after its start; its kernel log (--verbose) may say why');
+      return 1;
+    }
+  }
+}
+
+function exitCode(exit: MachineExit): number {
+  switch (exit.kind) {
+    case 'poweroff':
+    case 'stopped':
+    case 'reset':
+      return 0;
+    case 'debug-exit':
+      return exit.code;
+    case 'triple-fault':
+      complain(`vCPU ${exit.vcpu} met a triple fault`);
+      return 1;
+    case 'failed':
+      complain(`the machine failed: ${exit.message}`);
+      return EXIT_FAILED;
+  }
+}
+
+function complain(message: string): void {
+  process.stderr.write(`troupe: ${message}\n`);
+}
+
+async function runExec(command: string, options: SessionOptions): Promise<number> {
+  const { session, signalled, release } = await openStoppable(options);
+  // A reader that has gone (troupe … | head) ends the command.
+  const onBrokenPipe = (): void => void session.stop();
+  process.stdout.on('error', onBrokenPipe);
+  try {
+    const stdin = process.stdin.isTTY === true ? undefined : process.stdin;
+    return await session.exec(command, {
+      stdin,
+      onStdout: (bytes) => writeAll(process.stdout, bytes),
+      onStderr: (bytes) => writeAll(process.stderr, bytes),
+    });
+  } catch (error) {
+    const code = signalled();
+    if (code !== undefined) return code;
+    if (process.stdout.errored !== null) return 0;
+    const exit = await session.stop();
+    if (exit.kind === 'debug-exit') return exit.code;
+    if (exit.kind === 'failed') return exitCode(exit);
+    throw error;
+  } finally {
+    await session.stop();
+    release();
+    process.stdin.destroy();
+  }
+}
+
+/** Resolves when the stream takes more: so a slow reader slows the guest instead of filling memory. */
+async function writeAll(stream: NodeJS.WriteStream, bytes: Uint8Array): Promise<void> {
+  if (stream.write(bytes) || stream.destroyed) return;
+  await new Promise<void>((resolve) => {
+    stream.once('drain', resolve);
+    stream.once('close', resolve);
+  });
+}
