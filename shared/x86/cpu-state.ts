@@ -118,6 +118,9 @@ export const LINK_SITE = 1644;
 /** i32: arena offset of the record that leaves or calls a helper; tells RIP and the instruction. */
 export const CURRENT_RECORD = 1648;
 
+/** i32: counts the TLB flushes that others asked for and this vCPU has done; they wait for it to change. */
+export const TLB_FLUSH_ACK = 1652;
+
 export const CPU_STATE_BYTES = 4096;
 
 // PENDING bits
@@ -129,6 +132,7 @@ export const PENDING_NMI = 16;
 export const PENDING_INIT = 32;
 export const PENDING_SIPI = 64;
 export const PENDING_TIMER = 128; // the timer actor says that the TSC deadline or LAPIC timer expired
+export const PENDING_STEP = 256; // the run loop wants control after one instruction
 
 // ACTIVITY values
 export const ACTIVITY_RUNNING = 0;

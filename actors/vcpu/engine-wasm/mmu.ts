@@ -7,7 +7,7 @@ import type { CodeMap } from '#shared/memory/code-map.js';
 import type { GuestMemory } from '#shared/memory/guest-memory.js';
 import { RECORD_SEGMENT } from '#shared/translate/op-record.js';
 import { CPL, CR2, HELPER_ARG0, RFLAGS_SYSTEM, SLOW_ADDRESS, SLOW_DATA, SS } from '#shared/x86/cpu-state.js';
-import { GuestFault } from './guest-fault.js';
+import { GuestFault } from './cpu-context.js';
 import { ACCESS_SMAP_OFF, ACCESS_USER, ACCESS_WRITE, PageWalk } from './page-walk.js';
 import { SET_SUPERVISOR, SET_SUPERVISOR_SMAP_OFF, SET_USER, type Tlb } from './tlb.js';
 
@@ -91,6 +91,20 @@ export class Mmu {
   }
 
   #gpa = 0;
+
+  /** Throws what an access to this byte's page would. */
+  probe(low: number, high: number, access: number): void {
+    this.#checkCanonical(high, 0);
+    this.translate(low, high, access);
+  }
+
+  /** Arena address when the rest of the page is plain memory (for a write: that nobody decoded code from), else −1. */
+  directAddress(low: number, high: number, access: number): number {
+    this.#checkCanonical(high, 0);
+    const offset = this.#resolve(low, high, access);
+    if (offset < 0 || (access & ACCESS_WRITE) === 0) return offset;
+    return this.#p.codeMap.hasCode(offset - (low & 4095)) ? -1 : offset;
+  }
 
   /** Reads `bytes` (≤ 16) at a linear address into the state page at `target`; `record` tells #SS from #GP, 0 when there is none. */
   readInto(low: number, high: number, bytes: number, access: number, target: number, record = 0): void {
@@ -208,7 +222,7 @@ export class Mmu {
       return;
     }
     if (crosses) this.#resolve((low + bytes - 1) | 0, (low + bytes - 1) | 0 ? high : high + 1, access | ACCESS_WRITE);
-    if (lock) this.#acquire();
+    if (lock) this.acquire();
     this.#bounced = true;
     this.readInto(low, high, bytes, access, this.#base + SLOW_DATA, record);
     i32[this.#cpu + HELPER_ARG0 / 4] = this.#base + SLOW_DATA;
@@ -224,17 +238,17 @@ export class Mmu {
     const low = i32[this.#cpu + SLOW_ADDRESS / 4]!;
     const high = i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!;
     this.writeFrom(low, high, bytes, this.dataAccess(), this.#base + SLOW_DATA, record);
-    if (this.#locked) this.#release();
+    if (this.#locked) this.release();
   }
 
   /** Misaligned LOCKs exclude one another; an aligned access to the same bytes may still come between. */
-  #acquire(): void {
+  acquire(): void {
     const { i32, lockWord } = this.#p;
     while (Atomics.compareExchange(i32, lockWord, 0, 1) !== 0) Atomics.wait(i32, lockWord, 1, 1);
     this.#locked = true;
   }
 
-  #release(): void {
+  release(): void {
     this.#locked = false;
     Atomics.store(this.#p.i32, this.#p.lockWord, 0);
     Atomics.notify(this.#p.i32, this.#p.lockWord, 1);
@@ -242,6 +256,6 @@ export class Mmu {
 
   /** Releases what an interrupted instruction held; called when a fault leaves it. */
   abandon(): void {
-    if (this.#locked) this.#release();
+    if (this.#locked) this.release();
   }
 }

@@ -1,0 +1,185 @@
+// From an instruction pointer to a block of records: translates for execution, finds or decodes the block, and keeps
+// the promise that no vCPU writes decoded bytes unseen.
+
+import { assert } from '#shared/base/error.js';
+import type { Region } from '#shared/base/region.js';
+import type { CodeMap } from '#shared/memory/code-map.js';
+import type { GuestMemory } from '#shared/memory/guest-memory.js';
+import {
+  CODE_MODE,
+  CPL,
+  CS,
+  MODE_64,
+  MODE_CODE_MASK,
+  MODE_SINGLE,
+  RIP,
+  SEGMENT,
+  SEGMENT_BASE,
+  SEGMENT_BYTES,
+  SEGMENT_LIMIT,
+} from '#shared/x86/cpu-state.js';
+import { type Block, BlockCache } from './block-cache.js';
+import { type BlockDecoder, MAX_BLOCK_SLOTS, MAX_INSTRUCTION_BYTES } from './block-decoder.js';
+import { GuestFault } from './cpu-context.js';
+import type { FlushRequests } from './flush-request.js';
+import type { Mmu } from './mmu.js';
+import { ACCESS_EXECUTE, ACCESS_USER } from './page-walk.js';
+import type { Tlb } from './tlb.js';
+
+export interface CodeFetchParts {
+  readonly u8: Uint8Array;
+  readonly i32: Int32Array;
+  readonly state: Region;
+  readonly ram: GuestMemory;
+  readonly mmu: Mmu;
+  readonly tlb: Tlb;
+  readonly codeMap: CodeMap;
+  readonly blocks: BlockCache;
+  readonly decoder: BlockDecoder;
+  readonly flushRequests: FlushRequests;
+  readonly vcpu: number;
+}
+
+const CS_SLOT = SEGMENT + CS * SEGMENT_BYTES;
+
+export class CodeFetch {
+  readonly #p: CodeFetchParts;
+  readonly #cpu: number;
+  /** Arena address of each page that was fetched from, by linear page number; user pages at odd keys. */
+  readonly #pages = new Map<number, number>();
+
+  constructor(parts: CodeFetchParts) {
+    this.#p = parts;
+    this.#cpu = parts.state.offset >>> 2;
+  }
+
+  /** All translations may have changed. */
+  flush(): void {
+    this.#pages.clear();
+    this.#p.blocks.flushJumpCaches();
+  }
+
+  /** One linear page's translation may have changed. */
+  drop(low: number, high: number): void {
+    const key = pageKey(low, high);
+    const user = this.#pages.delete(key + 1);
+    if (this.#pages.delete(key) || user) this.#p.blocks.flushJumpCaches();
+  }
+
+  /**
+   * The block at RIP in the current mode (`step`: its first instruction alone). Throws GuestFault when it cannot be
+   * fetched. Enters it into the jump cache.
+   */
+  lookup(step: boolean): Block {
+    const { i32, blocks } = this.#p;
+    const mode = i32[this.#cpu + CODE_MODE / 4]! | (step ? MODE_SINGLE : 0);
+    const ipLow = i32[this.#cpu + RIP / 4]!;
+    const ipHigh = i32[this.#cpu + RIP / 4 + 1]!;
+    let low = ipLow;
+    let high = ipHigh;
+    if ((mode & MODE_CODE_MASK) !== MODE_64) {
+      if (ipHigh !== 0 || ipLow >>> 0 > i32[this.#cpu + (CS_SLOT + SEGMENT_LIMIT) / 4]! >>> 0) throw new GuestFault(13, 0);
+      low = (ipLow + i32[this.#cpu + (CS_SLOT + SEGMENT_BASE) / 4]!) | 0;
+      high = 0;
+    }
+    const user = i32[this.#cpu + CPL / 4] === 3 ? 1 : 0;
+    const address = this.#pageOf(low, high, user) + (low & 4095);
+    const key = BlockCache.key(address, mode);
+    const known = blocks.find(key);
+    if (known !== undefined && this.#stillCrosses(known, low, high, user)) {
+      if (!step && known.crossing < 0) blocks.enterJumpCache(user, ipLow, ipHigh, known.record);
+      return known;
+    }
+    const block = this.#decode(address, low, high, mode, user, key);
+    if (!step && block.crossing < 0) blocks.enterJumpCache(user, ipLow, ipHigh, block.record);
+    return block;
+  }
+
+  /** Arena address of the page, translated for execution. */
+  #pageOf(low: number, high: number, user: number): number {
+    const key = pageKey(low, high) + user;
+    const known = this.#pages.get(key);
+    if (known !== undefined) return known;
+    const sign = high >> 15;
+    if (sign !== 0 && sign !== -1) throw new GuestFault(13, 0);
+    const gpa = this.#p.mmu.translate(low, high, ACCESS_EXECUTE | (user !== 0 ? ACCESS_USER : 0));
+    const offset = this.#p.ram.arenaOffset(gpa - (gpa % 4096), 4096);
+    // Code outside RAM is not executed: no device of this machine holds any.
+    if (offset < 0) throw new GuestFault(13, 0);
+    this.#pages.set(key, offset);
+    return offset;
+  }
+
+  /** A block whose instruction crosses into another page is good while that page is where it was. */
+  #stillCrosses(block: Block, low: number, high: number, user: number): boolean {
+    if (block.crossing < 0) return true;
+    const nextLow = ((low | 4095) + 1) | 0;
+    if (this.#pageOf(nextLow, nextLow === 0 ? high + 1 : high, user) === block.crossing) return true;
+    this.#p.blocks.dropPage(block.crossing);
+    return false;
+  }
+
+  #decode(address: number, low: number, high: number, mode: number, user: number, key: number): Block {
+    const { u8, blocks, decoder } = this.#p;
+    const page = address - (address % 4096);
+    const pageEnd = page + 4096;
+    for (let attempt = 0; attempt < 16; attempt++) {
+      const record = blocks.reserve(MAX_BLOCK_SLOTS);
+      // A block covers at most 64 instructions, most of them short: no need to copy a whole page.
+      const code = u8.slice(address, Math.min(pageEnd, address + 512));
+      const decoded = decoder.decode(code, mode, record);
+      if (decoded === undefined) return this.#decodeCrossing(address, low, high, mode, user, key);
+      this.#claim(page, address, decoded.bytes);
+      if (!sameBytes(u8, address, code, decoded.bytes)) continue;
+      const block: Block = { record, slots: decoded.slots, key, crossing: -1 };
+      blocks.add(block, [page]);
+      return block;
+    }
+    throw new Error('code changed under every attempt to decode it');
+  }
+
+  #decodeCrossing(address: number, low: number, high: number, mode: number, user: number, key: number): Block {
+    const { u8, blocks, decoder } = this.#p;
+    const page = address - (address % 4096);
+    const nextLow = ((low | 4095) + 1) | 0;
+    const nextPage = this.#pageOf(nextLow, nextLow === 0 ? high + 1 : high, user);
+    const here = page + 4096 - address;
+    const code = new Uint8Array(here + MAX_INSTRUCTION_BYTES);
+    const record = blocks.reserve(MAX_BLOCK_SLOTS);
+    for (let attempt = 0; attempt < 16; attempt++) {
+      code.set(u8.subarray(address, page + 4096));
+      code.set(u8.subarray(nextPage, nextPage + MAX_INSTRUCTION_BYTES), here);
+      const decoded = decoder.decode(code, mode | MODE_SINGLE, record);
+      // Fifteen bytes and no instruction: longer than one may be.
+      if (decoded === undefined) throw new GuestFault(13, 0);
+      this.#claim(page, address, here);
+      const there = Math.max(1, decoded.bytes - here);
+      this.#claim(nextPage, nextPage, there);
+      if (!sameBytes(u8, address, code, here) || !sameBytes(u8, nextPage, code.subarray(here), there)) continue;
+      const block: Block = { record, slots: decoded.slots, key, crossing: nextPage };
+      blocks.add(block, [page, nextPage]);
+      return block;
+    }
+    throw new Error('code changed under every attempt to decode it');
+  }
+
+  /** From here on every write to these bytes is told. */
+  #claim(page: number, address: number, bytes: number): void {
+    const { codeMap, tlb, flushRequests, vcpu } = this.#p;
+    assert(address >= page && address + bytes <= page + 4096, 'a claim lies in one page');
+    const writers = codeMap.claim(address, bytes, vcpu);
+    if (writers === 0) return;
+    if ((writers & (1 << (vcpu & 31))) !== 0) tlb.protect(page);
+    flushRequests.request(writers);
+  }
+}
+
+function sameBytes(u8: Uint8Array, at: number, copy: Uint8Array, bytes: number): boolean {
+  for (let i = 0; i < bytes; i++) if (u8[at + i] !== copy[i]) return false;
+  return true;
+}
+
+/** An even number for each linear page. */
+function pageKey(low: number, high: number): number {
+  return (high * 0x10_0000 + (low >>> 12)) * 2;
+}
