@@ -132,11 +132,11 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     this.code.return();
   }
 
-  /** Follows a link slot, or asks the run loop for the block. `deltaOffset` is the slot's distance from the block's start. */
-  #follow(linkOffset: number, deltaOffset: number): void {
-    const bits = this.#shape.bits;
+  /** Follows a link slot to its target, `bits` wide. `deltaOffset` holds the target's distance from the block's start. */
+  #follow(linkOffset: number, deltaOffset: number, bits: OperandBits = this.#shape.bits): void {
     const delta = this.extendS(this.recordI32(deltaOffset));
-    const moved = this.add(this.getState('i64', BLOCK_RIP), delta);
+    const from = this.getState('i64', BLOCK_RIP);
+    const moved = this.add(from, delta);
     const target = bits === 64 ? moved : this.zeroExtend(moved, bits);
     this.if(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, target);
@@ -147,12 +147,14 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
       this.setState('i64', BLOCK_RIP, target);
       this.#goTo(link);
     });
-    this.setState('i32', LINK_SITE, this.add(this.record, this.i32(linkOffset)));
-    this.#dispatch(target);
+    this.#dispatch(target, { offset: linkOffset, from });
   }
 
-  /** Finds the block at an IP in the jump cache, or leaves with EXIT_LOOKUP. */
-  #dispatch(target: Value): void {
+  /**
+   * Finds the block at an IP in the jump cache, or leaves with EXIT_LOOKUP. Within a page (whose translation cannot
+   * change between the two) the link slot is set for the next time; the run loop does so after a lookup.
+   */
+  #dispatch(target: Value, link?: { offset: number; from: Value }): void {
     const low = this.wrap(target);
     const hash = this.xor(low, this.wrap(this.shrU(target, this.i64(12))));
     const index = this.shl(this.and(hash, this.i32(JUMP_CACHE_ENTRIES - 1)), this.i32(4));
@@ -161,9 +163,19 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     this.code.memory('i64.load', JUMP_CACHE_RIP);
     this.if(this.eq(this.take('i64'), target), () => {
       this.setState('i64', BLOCK_RIP, target);
-      this.#goTo(this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_RECORD));
+      const found = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_RECORD);
+      if (link !== undefined) {
+        const samePage = this.eqz(this.shrU(this.xor(target, link.from), this.i64(12)));
+        this.if(samePage, () => {
+          this.push(this.record);
+          this.push(found);
+          this.code.memory('i32.store', link.offset);
+        });
+      }
+      this.#goTo(found);
     });
     this.setState('i64', RIP, target);
+    if (link !== undefined) this.setState('i32', LINK_SITE, this.add(this.record, this.i32(link.offset)));
     this.#return(EXIT_LOOKUP);
   }
 
@@ -184,7 +196,6 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
       this.setState('i64', RIP, ip);
       this.#return(EXIT_PENDING);
     });
-    this.setState('i32', LINK_SITE, this.i32(0));
     this.#dispatch(ip);
     this.#left = true;
   }
@@ -208,32 +219,17 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
 
   /** To the next block, through this record's second link. */
   followNext(): void {
-    this.#followAs64(LINK_NEXT, LINK_NEXT_DELTA);
+    this.#follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
     this.#left = true;
   }
 
   /** A fused Jcc: `condition` from what the comparison left. */
   fusedJump(cc: number): void {
     const condition = this.compareCondition(cc) ?? this.condition(cc);
-    this.if(condition, () => this.#followAs64(LINK_TAKEN, LINK_TAKEN_DELTA));
-    this.#followAs64(LINK_NEXT, LINK_NEXT_DELTA);
+    // Fusing is for 64-bit code only, whose near branches are 64 bits wide whatever the comparison's width.
+    this.if(condition, () => this.#follow(LINK_TAKEN, LINK_TAKEN_DELTA, 64));
+    this.#follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
     this.#left = true;
-  }
-
-  /** Fusing is for 64-bit code only, whose near branches are 64 bits wide whatever the comparison's width. */
-  #followAs64(linkOffset: number, deltaOffset: number): void {
-    const target = this.add(this.getState('i64', BLOCK_RIP), this.extendS(this.recordI32(deltaOffset)));
-    this.if(this.getState('i32', PENDING), () => {
-      this.setState('i64', RIP, target);
-      this.#return(EXIT_PENDING);
-    });
-    const link = this.recordI32(linkOffset);
-    this.if(link, () => {
-      this.setState('i64', BLOCK_RIP, target);
-      this.#goTo(link);
-    });
-    this.setState('i32', LINK_SITE, this.add(this.record, this.i32(linkOffset)));
-    this.#dispatch(target);
   }
 
   /** Ends the handler: goes on with the next record unless the meaning left already. */

@@ -1,0 +1,109 @@
+// Puts one vCPU's engine together from its part of the arena and its surroundings.
+
+import { readFileSync } from 'node:fs';
+import { monotonicNs } from '#shared/base/clock.js';
+import { CodeMap } from '#shared/memory/code-map.js';
+import { GuestMemory } from '#shared/memory/guest-memory.js';
+import type { MachineLayout } from '#shared/memory/machine-layout.js';
+import { RecordWriter } from '#shared/translate/record-writer.js';
+import { CpuReset } from '#shared/x86/cpu-reset.js';
+import type { InterruptFabric } from '#shared/x86/interrupt-fabric.js';
+import type { Lapic } from '#shared/x86/lapic.js';
+import { MsrFile } from '#shared/x86/msr.js';
+import { SEMANTICS } from '#shared/x86/semantics/index.js';
+import { BlockCache } from './block-cache.js';
+import { BlockDecoder } from './block-decoder.js';
+import { CodeFetch } from './code-fetch.js';
+import { Cpu, type PortBus } from './cpu.js';
+import { Engine, type InterpreterImage } from './engine.js';
+import { FlushRequests } from './flush-request.js';
+import { Mmu, type PhysicalBus } from './mmu.js';
+import { Tlb } from './tlb.js';
+
+/** The parts of a machine's layout that an engine needs. */
+export type EngineLayout = Pick<MachineLayout, 'ram' | 'vcpus' | 'shared'>;
+
+export interface EngineOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly layout: EngineLayout;
+  readonly vcpu: number;
+  readonly fabric: InterruptFabric;
+  readonly lapic: Lapic;
+  readonly bus: PhysicalBus;
+  readonly ports: PortBus;
+  readonly image: InterpreterImage & { readonly shapes: readonly string[] };
+}
+
+export interface CreatedEngine {
+  readonly engine: Engine;
+  readonly cpu: Cpu;
+  readonly reset: CpuReset;
+  readonly blocks: BlockCache;
+  readonly tlb: Tlb;
+  readonly mmu: Mmu;
+}
+
+let image: (InterpreterImage & { readonly shapes: readonly string[] }) | undefined;
+
+/** The interpreter module that the build generated; compiled once per thread. */
+export function loadInterpreterImage(): InterpreterImage & { readonly shapes: readonly string[] } {
+  if (image !== undefined) return image;
+  const file = (name: string): URL => new URL(`../../../shared/translate/${name}`, import.meta.url);
+  const { shapes, helpers } = JSON.parse(readFileSync(file('interpreter.json'), 'utf8')) as {
+    shapes: string[];
+    helpers: string[];
+  };
+  image = { module: new WebAssembly.Module(readFileSync(file('interpreter.wasm'))), shapes, helpers };
+  return image;
+}
+
+export function createEngine(options: EngineOptions): CreatedEngine {
+  const { memory, layout, vcpu, lapic } = options;
+  const u8 = new Uint8Array(memory.buffer);
+  const i32 = new Int32Array(memory.buffer);
+  const view = new DataView(memory.buffer);
+  const own = layout.vcpus[vcpu]!;
+  const states = layout.vcpus.map((v) => v.state);
+  const ram = new GuestMemory(memory, layout.ram);
+  const codeMap = new CodeMap(i32, layout.shared.codeMap, layout.ram.ramOffset, states);
+  const tlb = new Tlb(u8, i32, own.tlb);
+  const blocks = new BlockCache(u8, i32, own.codeCache, own.jumpCache, codeMap, vcpu);
+  const mmu = new Mmu({
+    u8,
+    i32,
+    view,
+    state: own.state,
+    ram,
+    tlb,
+    codeMap,
+    bus: options.bus,
+    vcpu,
+    lockWord: (layout.shared.codeMap.offset + layout.shared.codeMap.bytes - 32) >>> 2,
+    onOwnCodeWrite: (address) => blocks.dropPage(address - (address % 4096)),
+  });
+  const flushRequests = new FlushRequests(i32, states, vcpu, () => cpu.flushTlb(true));
+  const writer = new RecordWriter(view, SEMANTICS, options.image.shapes);
+  const decoder = new BlockDecoder(view, writer);
+  const shared = { u8, i32, state: own.state, ram, mmu, tlb, codeMap, blocks, vcpu };
+  const code = new CodeFetch({ ...shared, decoder, flushRequests });
+  const wallNs = (): number => Date.now() * 1e6;
+  const msrs = new MsrFile(options.fabric, vcpu, lapic, ram, { nowNs: monotonicNs, wallNs });
+  const cpu = new Cpu({ ...shared, code, ports: options.ports, lapic, msrs, vcpuCount: layout.vcpus.length });
+  const reset = new CpuReset(memory.buffer, own.state.offset);
+  const engine = new Engine({
+    memory,
+    image: options.image,
+    i32,
+    view,
+    state: own.state,
+    cpu,
+    mmu,
+    blocks,
+    code,
+    flushRequests,
+    lapic,
+    reset,
+    nowNs: monotonicNs,
+  });
+  return { engine, cpu, reset, blocks, tlb, mmu };
+}

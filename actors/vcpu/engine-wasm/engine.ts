@@ -1,0 +1,328 @@
+// The wasm engine's run loop: enters generated code, and between entries looks blocks up, delivers events, and serves
+// what other threads ask for through the PENDING word. State is architectural in the state page whenever run() returns.
+
+import type { Region } from '#shared/base/region.js';
+import type { BlockCache } from './block-cache.js';
+import type { CodeFetch } from './code-fetch.js';
+import type { Cpu } from './cpu.js';
+import { GuestFault } from './cpu-context.js';
+import { deliverEvent } from './helpers/exceptions.js';
+import { HELPERS } from './helpers/index.js';
+import type { FlushRequests } from './flush-request.js';
+import type { Mmu } from './mmu.js';
+import { RECORD_IP_OFFSET } from '#shared/translate/op-record.js';
+import type { CpuReset } from '#shared/x86/cpu-reset.js';
+import * as S from '#shared/x86/cpu-state.js';
+import type { Lapic } from '#shared/x86/lapic.js';
+
+/** Why run() came back. */
+export type RunResult = 'halted' | 'kicked' | 'waiting-for-sipi' | 'shutdown';
+
+export interface InterpreterImage {
+  readonly module: WebAssembly.Module;
+  /** Names of the module's imports helper.0, helper.1 … */
+  readonly helpers: readonly string[];
+}
+
+export interface EngineParts {
+  readonly memory: WebAssembly.Memory;
+  readonly image: InterpreterImage;
+  readonly i32: Int32Array;
+  readonly view: DataView;
+  readonly state: Region;
+  readonly cpu: Cpu;
+  readonly mmu: Mmu;
+  readonly blocks: BlockCache;
+  readonly code: CodeFetch;
+  readonly flushRequests: FlushRequests;
+  readonly lapic: Lapic;
+  readonly reset: CpuReset;
+  nowNs(): number;
+}
+
+const IF = 1 << 9;
+const TF = 1 << 8;
+const RF = 1 << 16;
+const DR6_BS = 1 << 14;
+const NMI_VECTOR = 2;
+const DEBUG_VECTOR = 1;
+
+export class Engine {
+  readonly #p: EngineParts;
+  readonly #enter: (record: number, cpu: number) => number;
+  readonly #i32: Int32Array;
+  readonly #base: number;
+  /** Statistics: entries into generated code by the value that it left with. */
+  readonly exits = new Float64Array(8);
+
+  constructor(parts: EngineParts) {
+    this.#p = parts;
+    this.#i32 = parts.cpu.i32;
+    this.#base = parts.state.offset;
+    const instance = new WebAssembly.Instance(parts.image.module, this.#imports(parts.image.helpers));
+    this.#enter = instance.exports['enter'] as (record: number, cpu: number) => number;
+    parts.cpu.modeChanged();
+  }
+
+  #imports(names: readonly string[]): WebAssembly.Imports {
+    const { mmu, cpu, memory } = this.#p;
+    const guard =
+      (work: (record: number, argument: number) => void) =>
+      (record: number, argument: number): number => {
+        try {
+          work(record, argument);
+          return S.EXIT_NONE;
+        } catch (fault) {
+          this.#syncIp(record);
+          return this.#fault(fault);
+        }
+      };
+    const helper: Record<string, (record: number, a0: number, a1: number, a2: number) => number> = {};
+    for (let i = 0; i < 512; i++) {
+      const implementation = HELPERS[names[i] ?? ''];
+      const name = names[i];
+      if (name !== undefined && implementation === undefined) throw new Error(`no helper called ${name}`);
+      helper[String(i)] =
+        implementation === undefined
+          ? () => S.EXIT_NONE
+          : (_record, a0, a1, a2) => {
+              try {
+                return implementation(cpu, a0, a1, a2);
+              } catch (fault) {
+                return this.#fault(fault);
+              }
+            };
+    }
+    return {
+      env: { memory },
+      helper,
+      slow: {
+        read: guard((record, bytes) => mmu.slowRead(record, bytes)),
+        write: guard((record, bytes) => mmu.slowWrite(record, bytes)),
+        modifyBegin: guard((record, argument) => mmu.slowModifyBegin(record, argument)),
+        modifyEnd: guard((record, argument) => mmu.slowModifyEnd(record, argument)),
+      },
+    };
+  }
+
+  /** RIP of a record, in the state page. */
+  #syncIp(record: number): void {
+    const low = this.#i32[S.BLOCK_RIP / 4]! >>> 0;
+    const sum = low + this.#p.view.getUint16(record + RECORD_IP_OFFSET, true);
+    let high = this.#i32[S.BLOCK_RIP / 4 + 1]! + (sum > 0xffffffff ? 1 : 0);
+    const mode = this.#i32[S.CODE_MODE / 4]! & S.MODE_CODE_MASK;
+    let ip = sum | 0;
+    if (mode !== S.MODE_64) high = 0;
+    if (mode === S.MODE_16) ip &= 0xffff;
+    this.#i32[S.RIP / 4] = ip;
+    this.#i32[S.RIP / 4 + 1] = high;
+  }
+
+  /** Notes a guest's fault for the run loop; passes our own bugs on. */
+  #fault(fault: unknown): number {
+    this.#p.mmu.abandon();
+    if (!(fault instanceof GuestFault)) throw fault;
+    this.#i32[S.EXCEPTION_VECTOR / 4] = fault.vector;
+    this.#i32[S.EXCEPTION_ERROR_CODE / 4] = fault.errorCode;
+    return S.EXIT_EXCEPTION;
+  }
+
+  /** Runs until halted, kicked or shut down. */
+  run(): RunResult {
+    const i32 = this.#i32;
+    for (;;) {
+      if (Atomics.load(i32, S.PENDING / 4) !== 0 && this.#servePending()) return 'kicked';
+      const activity = i32[S.ACTIVITY / 4]!;
+      if (activity !== S.ACTIVITY_RUNNING) {
+        if (activity === S.ACTIVITY_SHUTDOWN) return 'shutdown';
+        return activity === S.ACTIVITY_HALTED ? 'halted' : 'waiting-for-sipi';
+      }
+      const step = i32[S.INTERRUPT_SHADOW / 4] !== 0 || (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0;
+      if (step) this.#runStep();
+      else this.#runBlocks();
+    }
+  }
+
+  /** Enters generated code until it leaves for something other than a block to look up. */
+  #runBlocks(): void {
+    const i32 = this.#i32;
+    let linkSite = 0;
+    for (;;) {
+      const record = this.#findRecord(linkSite);
+      if (record < 0) return;
+      i32[S.BLOCK_RIP / 4] = i32[S.RIP / 4]!;
+      i32[S.BLOCK_RIP / 4 + 1] = i32[S.RIP / 4 + 1]!;
+      i32[S.LINK_SITE / 4] = 0;
+      const exit = this.#enter(record, this.#base);
+      this.exits[exit]!++;
+      if (exit === S.EXIT_LOOKUP) {
+        linkSite = i32[S.LINK_SITE / 4]! >>> 0;
+        if (Atomics.load(i32, S.PENDING / 4) !== 0) return;
+        continue;
+      }
+      this.#afterExit(exit);
+      return;
+    }
+  }
+
+  /** The record to enter at RIP; links the site that asked for it when both lie in one page. −1 when the fetch faulted. */
+  #findRecord(linkSite: number): number {
+    const { blocks, code } = this.#p;
+    const i32 = this.#i32;
+    const generation = blocks.generation;
+    try {
+      const block = code.lookup(false);
+      if (
+        linkSite !== 0 &&
+        block.crossing < 0 &&
+        generation === blocks.generation &&
+        i32[S.BLOCK_RIP / 4]! >>> 12 === i32[S.RIP / 4]! >>> 12 &&
+        i32[S.BLOCK_RIP / 4 + 1] === i32[S.RIP / 4 + 1]
+      ) {
+        this.#p.i32[linkSite >>> 2] = block.record;
+      }
+      return block.record;
+    } catch (fault) {
+      this.#fault(fault);
+      this.#deliverException();
+      return -1;
+    }
+  }
+
+  /** One instruction: under an interrupt shadow or single step. */
+  #runStep(): void {
+    const i32 = this.#i32;
+    const trap = (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0;
+    const shadow = i32[S.INTERRUPT_SHADOW / 4] !== 0;
+    let record: number;
+    try {
+      record = this.#p.code.lookup(true).record;
+    } catch (fault) {
+      this.#fault(fault);
+      this.#deliverException();
+      return;
+    }
+    i32[S.INTERRUPT_SHADOW / 4] = 0;
+    Atomics.or(i32, S.PENDING / 4, S.PENDING_STEP);
+    i32[S.BLOCK_RIP / 4] = i32[S.RIP / 4]!;
+    i32[S.BLOCK_RIP / 4 + 1] = i32[S.RIP / 4 + 1]!;
+    const exit = this.#enter(record, this.#base);
+    this.exits[exit]!++;
+    Atomics.and(i32, S.PENDING / 4, ~S.PENDING_STEP);
+    this.#afterExit(exit);
+    // Two in a row hold interrupts for one instruction only.
+    if (shadow && exit !== S.EXIT_EXCEPTION) i32[S.INTERRUPT_SHADOW / 4] = 0;
+    if (trap && exit !== S.EXIT_EXCEPTION) {
+      i32[(S.DR + 48) / 4]! |= DR6_BS;
+      this.#deliver(DEBUG_VECTOR, 'trap');
+    }
+  }
+
+  #afterExit(exit: number): void {
+    const i32 = this.#i32;
+    switch (exit) {
+      case S.EXIT_EXCEPTION:
+        this.#deliverException();
+        return;
+      case S.EXIT_HALT:
+        i32[S.ACTIVITY / 4] = S.ACTIVITY_HALTED;
+        return;
+      case S.EXIT_SHUTDOWN:
+        i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
+        return;
+      default:
+        i32[S.RFLAGS_SYSTEM / 4]! &= ~RF;
+    }
+  }
+
+  #deliverException(): void {
+    const i32 = this.#i32;
+    const vector = i32[S.EXCEPTION_VECTOR / 4]!;
+    const errorCode = i32[S.EXCEPTION_ERROR_CODE / 4]!;
+    i32[S.EXCEPTION_VECTOR / 4] = -1;
+    const event = errorCode < 0 ? { vector, kind: 'fault' as const } : { vector, errorCode, kind: 'fault' as const };
+    if (deliverEvent(this.#p.cpu, event) === S.EXIT_SHUTDOWN) i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
+  }
+
+  #deliver(vector: number, kind: 'trap' | 'external' | 'nmi'): void {
+    if (deliverEvent(this.#p.cpu, { vector, kind }) === S.EXIT_SHUTDOWN) this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
+  }
+
+  /** Serves the PENDING word; true when the kernel wants the thread. */
+  #servePending(): boolean {
+    const { lapic, blocks, flushRequests } = this.#p;
+    const i32 = this.#i32;
+    const pending = Atomics.load(i32, S.PENDING / 4);
+    if ((pending & S.PENDING_TLB_FLUSH) !== 0) flushRequests.serve();
+    if ((pending & S.PENDING_CODE_WRITE) !== 0) {
+      this.#clear(S.PENDING_CODE_WRITE);
+      blocks.dropStalePages();
+    }
+    if ((pending & S.PENDING_TIMER) !== 0) {
+      this.#clear(S.PENDING_TIMER);
+      lapic.timerExpired(this.#p.nowNs());
+    }
+    if ((pending & (S.PENDING_INIT | S.PENDING_SIPI)) !== 0) this.#serveStartup(pending);
+    if ((pending & S.PENDING_NMI) !== 0 && i32[S.ACTIVITY / 4]! <= S.ACTIVITY_HALTED && i32[S.INTERRUPT_SHADOW / 4] === 0) {
+      this.#clear(S.PENDING_NMI);
+      this.#wake();
+      this.#deliver(NMI_VECTOR, 'nmi');
+    }
+    if ((Atomics.load(i32, S.PENDING / 4) & S.PENDING_INTERRUPT) !== 0) this.#serveInterrupt();
+    if ((pending & S.PENDING_KICK) !== 0) {
+      this.#clear(S.PENDING_KICK);
+      return true;
+    }
+    return false;
+  }
+
+  #clear(bits: number): void {
+    Atomics.and(this.#i32, S.PENDING / 4, ~bits);
+  }
+
+  #wake(): void {
+    if (this.#i32[S.ACTIVITY / 4] === S.ACTIVITY_HALTED) this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_RUNNING;
+  }
+
+  #serveInterrupt(): void {
+    const { lapic } = this.#p;
+    const i32 = this.#i32;
+    this.#clear(S.PENDING_INTERRUPT);
+    if (i32[S.ACTIVITY / 4]! > S.ACTIVITY_HALTED || !lapic.hasInterrupt()) return;
+    if ((i32[S.RFLAGS_SYSTEM / 4]! & IF) === 0) {
+      i32[S.IRQ_PARKED / 4] = 1;
+      return;
+    }
+    if (i32[S.INTERRUPT_SHADOW / 4] !== 0) {
+      // One instruction first; run() steps it and looks again.
+      this.#runStep();
+      Atomics.or(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
+      return;
+    }
+    this.#wake();
+    const vector = lapic.acknowledgeInterrupt();
+    if (vector >= 0) this.#deliver(vector, 'external');
+    if (lapic.hasInterrupt()) Atomics.or(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
+  }
+
+  #serveStartup(pending: number): void {
+    const { cpu, reset, lapic } = this.#p;
+    const i32 = this.#i32;
+    if ((pending & S.PENDING_INIT) !== 0) {
+      this.#clear(S.PENDING_INIT);
+      reset.init();
+      lapic.resetForInit();
+      cpu.flushTlb(true);
+      cpu.modeChanged();
+      const bootProcessor = (i32[S.APIC_BASE / 4]! & 0x100) !== 0;
+      i32[S.ACTIVITY / 4] = bootProcessor ? S.ACTIVITY_RUNNING : S.ACTIVITY_WAIT_FOR_SIPI;
+    }
+    if ((pending & S.PENDING_SIPI) !== 0) {
+      this.#clear(S.PENDING_SIPI);
+      if (i32[S.ACTIVITY / 4] !== S.ACTIVITY_WAIT_FOR_SIPI) return;
+      reset.sipi(i32[S.SIPI_VECTOR / 4]! & 0xff);
+      cpu.modeChanged();
+      i32[S.ACTIVITY / 4] = S.ACTIVITY_RUNNING;
+    }
+  }
+}
