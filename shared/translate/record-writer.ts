@@ -219,6 +219,7 @@ export class RecordWriter {
     const base = instruction.memoryBase;
     const index = instruction.memoryIndex;
     const segment = segmentNumber(instruction.memorySegment);
+    view.setUint8(record + RECORD_SEGMENT, segment);
     view.setUint16(record + RECORD_BASE, FIELD[base]!, true);
     view.setUint16(record + RECORD_INDEX, FIELD[index]!, true);
     view.setUint8(record + RECORD_SCALE, SCALE_LOG[instruction.memoryIndexScale]!);
