@@ -16,6 +16,7 @@ const ALWAYS = [
   'nokaslr', // addresses in a trace match System.map, and no time is spent on relocation
   'cryptomgr.notests', // self-tests of ciphers cost more than the rest of the driver start
   'audit=0',
+  'initcall_blacklist=jent_mod_init', // 6.12 tests its jitter source for a tenth of all instructions of a boot
 ];
 
 /** The words of the default command line that do not depend on options. */

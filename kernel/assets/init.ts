@@ -1,8 +1,10 @@
 // The guest's PID 1: a busybox ash script. It mounts the kernel's file systems, loads the drivers of the virtio
-// devices that are on the bus, gives the user a shell on hvc0 when the command line says `troupe.shell=1`, and
-// serves commands over named virtio-console ports (the protocol is described in exec-protocol.ts). It forks as
-// little as it can: on a translated processor every fork and exec is millions of host instructions.
+// devices that are on the bus, and starts troupe-serve, which gives the user a shell on hvc0 when the command line
+// says `troupe.shell=1` and runs commands over named ports (see shared/boot/exec-protocol.ts). It forks as little
+// as it can: on a translated processor every fork and exec is millions of host instructions.
 // Leaves out: mounting disks, network configuration and any init system of the guest's own.
+
+import { PORT_CONTROL, PORT_STDERR, PORT_STDIN, PORT_STDOUT } from '#shared/boot/exec-protocol.js';
 
 /** Contents of `/init`. */
 export const INIT_SCRIPT = `#!/bin/sh
@@ -35,14 +37,31 @@ for device in /sys/bus/pci/devices/*; do
     0x1001|0x1042) modules="$modules virtio_blk" ;;
     0x1005|0x1044) modules="$modules virtio_rng" ;;
     0x1002|0x1045) modules="$modules virtio_balloon" ;;
-    0x1048|0x1004) modules="$modules virtio_scsi sd_mod" ;;
     0x1053) modules="$modules vmw_vsock_virtio_transport" ;;
-    0x1009|0x1049) modules="$modules 9p 9pnet_virtio" ;;
     0x105a) modules="$modules virtiofs" ;;
     0x1058) modules="$modules virtio_mem" ;;
   esac
 done
-[ -n "$modules" ] && modprobe -a virtio_pci $modules
+[ -n "$modules" ] && modprobe -q -a virtio_pci $modules
+
+shell=no
+case " $cmdline " in *' troupe.shell=1 '*) shell=yes ;; esac
+console=hvc0
+case " $modules " in *' virtio_console '*) ;; *) console=ttyS0 shell=yes ;; esac
+
+# ash starts background jobs with SIGINT ignored, for them and all they start; start-stop-daemon does not
+start-stop-daemon -S -b -p /run/troupe-serve.pid -x /sbin/troupe-serve -- $console $shell
+
+# wait is what a signal interrupts and what reaps orphans
+while :; do
+  sleep 86400 &
+  wait $!
+done
+`;
+
+/** Contents of `/sbin/troupe-serve`, which takes the console's device name and `yes` or `no` for a shell on it. */
+export const SERVE_SCRIPT = `#!/bin/sh
+tty=/dev/$1 shell=$2
 
 find_port() {
   for port in /sys/class/virtio-ports/*; do
@@ -54,75 +73,54 @@ find_port() {
   return 1
 }
 
-# a port's name arrives in a message of its own, some time after the device
-wait_for_port() {
+# a port and its name arrive in messages of their own, some time after the device
+patiently() {
   tries=0
-  until find_port $1; do
+  until "$@"; do
     tries=$((tries + 1))
     [ $tries -ge 150 ] && return 1
     usleep 20000
   done
 }
 
-wait_for_tty() {
-  tries=0
-  until [ -c $1 ] ; do
-    tries=$((tries + 1))
-    [ $tries -ge 150 ] && return 1
-    usleep 20000
-  done
-}
-
+# the end of a session hangs its terminal up, so each shell opens it anew
 serve_shell() {
-  (
-    exec <$1 >$1 2>&1
-    cat /etc/motd.d/* 2>/dev/null
-    echo "Linux $(uname -r), $(nproc) CPUs. Type 'poweroff' to leave; Ctrl-A x quits at once."
-    while :; do
-      setsid -c sh -l
-      usleep 200000
-    done
-  ) &
-}
-
-# A command runs in a session of its own, so that its whole group can be signalled. The marks follow the last byte
-# of output through the same queues: a host that has seen both has seen all.
-run_command() {
-  id=$1 input=stdin mark=
-  shift
-  while [ $# -gt 1 ]; do
-    case $1 in
-      nostdin) input=none ;;
-      mark=*) mark=\${1#mark=} ;;
-    esac
-    shift
+  [ $shell = yes ] || return
+  patiently test -c $tty || tty=/dev/ttyS0
+  echo "Linux $(uname -r) on $(nproc) CPUs. 'poweroff' ends the machine, Ctrl-A x quits at once." >$tty
+  while :; do
+    setsid -c sh -l <$tty >$tty 2>&1
+    usleep 200000
   done
-  : >/run/exec/$id
-  (
-    command=$(echo "$1" | base64 -d)
-    if [ $input = stdin ] && [ -n "$stdin_port" ]; then
-      setsid sh -c "$command" <&6 >&4 2>&5 3<&- 4>&- 5>&- 6<&- &
-    else
-      setsid sh -c "$command" </dev/null >&4 2>&5 3<&- 4>&- 5>&- 6<&- &
-    fi
-    pid=$!
-    echo $pid >/run/exec/$id
-    wait $pid
-    code=$?
-    rm -f /run/exec/$id
-    if [ -n "$mark" ]; then
-      printf %s "$mark" >&4
-      printf %s "$mark" >&5
-    fi
-    echo "exit $id $code" >&3
-  ) 2>/dev/null &
 }
 
+# prints the ids of commands to run
+serve_control() {
+  echo ready >&3
+  while :; do
+    if ! read -r verb id words <&3; then
+      usleep 100000 # the host closed its end, which must not become a busy loop
+      continue
+    fi
+    case $verb in
+      exec)
+        echo "$words" >/run/exec/$id
+        echo $id
+        ;;
+      kill) kill_command "$id" \${words:-TERM} ;;
+      poweroff) sync; busybox poweroff -f ;;
+      reboot) sync; busybox reboot -f ;;
+      *) echo "unknown $verb" >&3 ;;
+    esac
+  done
+}
+
+# from the request on there is a file, and from the session on another
 kill_command() {
   tries=0
   while [ -e /run/exec/$1 ]; do
     pid=
-    read -r pid 2>/dev/null </run/exec/$1
+    read -r pid 2>/dev/null </run/exec/$1.pid
     if [ -n "$pid" ]; then
       kill -s $2 -- -$pid 2>/dev/null || kill -s $2 $pid 2>/dev/null
       return
@@ -133,49 +131,49 @@ kill_command() {
   done
 }
 
-serve_control() {
+if [ $1 = hvc0 ] && patiently find_port ${PORT_CONTROL}; then
+  exec 3<>$port
+  patiently find_port ${PORT_STDOUT} && exec 4>$port
+  patiently find_port ${PORT_STDERR} && exec 5>$port
+  patiently find_port ${PORT_STDIN} && exec 6<$port
   mkdir -p /run/exec
-  echo ready >&3
-  while :; do
-    if ! read -r verb id words <&3; then
-      # the host closed its end, or a signal came; a closed end must not become a busy loop
-      usleep 100000
-      continue
-    fi
-    case $verb in
-      exec) run_command "$id" $words ;;
-      kill) kill_command "$id" \${words:-TERM} ;;
-      poweroff) sync; busybox poweroff -f ;;
-      reboot) sync; busybox reboot -f ;;
-      *) echo "unknown $verb" >&3 ;;
-    esac
-  done
-}
+  # named by its path, because ash runs applets in its own process, where its signal handler cuts reads short
+  serve_shell 3<&- 4>&- 5>&- 6<&- | serve_control | /bin/busybox xargs -n 1 -P 256 troupe-run
+else
+  serve_shell
+fi
+`;
 
-case " $modules " in
-  *' virtio_console '*)
-    case " $cmdline " in
-      *' troupe.shell=1 '*) if wait_for_tty /dev/hvc0; then serve_shell /dev/hvc0; else serve_shell /dev/ttyS0; fi ;;
-    esac
-    if wait_for_port troupe.control; then
-      exec 3<>$port
-      wait_for_port troupe.stdout && exec 4>$port
-      wait_for_port troupe.stderr && exec 5>$port
-      wait_for_port troupe.stdin && exec 6<$port && stdin_port=$port
-      serve_control
-    fi
-    ;;
-  *)
-    serve_shell /dev/ttyS0
-    ;;
-esac
-
-# PID 1 must not end; it has only signals and orphans to wait for
-while :; do
-  wait
-  sleep 3600 &
-  wait $!
+/**
+ * Contents of `/sbin/troupe-run`, which takes a request's id and runs its command in a session of its own, so that all of
+ * it can be signalled. The marks follow the last byte of output through the same queues.
+ */
+export const RUN_SCRIPT = `#!/bin/sh
+id=$1 stdin=yes mark=
+read -r words </run/exec/$id
+set -- $words
+while [ $# -gt 1 ]; do
+  case $1 in
+    nostdin) stdin=no ;;
+    mark=*) mark=\${1#mark=} ;;
+  esac
+  shift
 done
+command=$(echo "$1" | base64 -d)
+[ $stdin = no ] && exec 6</dev/null
+(
+  read -r pid rest </proc/self/stat
+  echo $pid >/run/exec/$id.pid
+  exec setsid sh -c "$command" <&6 >&4 2>&5 3<&- 4>&- 5>&- 6<&-
+)
+code=$?
+rm -f /run/exec/$id /run/exec/$id.pid
+if [ -n "$mark" ]; then
+  printf %s "$mark" >&4
+  printf %s "$mark" >&5
+fi
+echo "exit $id $code" >&3
+exit 0
 `;
 
 /** Contents of `/etc/profile`, read by the shell on hvc0. */

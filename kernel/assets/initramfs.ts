@@ -4,7 +4,14 @@
 
 import { createHash } from 'node:crypto';
 import { writeCpio, type CpioEntry } from '#shared/boot/cpio.js';
-import { INIT_SCRIPT, LSPCI_SCRIPT, PROFILE_SCRIPT, powerScript } from '#kernel/assets/init.js';
+import {
+  INIT_SCRIPT,
+  LSPCI_SCRIPT,
+  powerScript,
+  PROFILE_SCRIPT,
+  RUN_SCRIPT,
+  SERVE_SCRIPT,
+} from '#kernel/assets/init.js';
 import { readModuleInfo } from '#kernel/assets/modinfo.js';
 
 /** Drivers that `/init` may ask for; what they depend on comes along. Those built into the kernel are skipped. */
@@ -17,8 +24,6 @@ export const WANTED_MODULES = [
   'virtio_balloon',
   'virtio_mem',
   'vmw_vsock_virtio_transport',
-  '9p',
-  '9pnet_virtio',
   'virtiofs',
   'ext4',
   'crc32c_generic',
@@ -30,6 +35,9 @@ export const WANTED_MODULES = [
   'loop',
   'overlay',
 ] as const;
+
+/** Applets that are wrapped, see {@link powerScript}. */
+const POWER_APPLETS = ['poweroff', 'halt', 'reboot'] as const;
 
 /** A kernel module: `path` under `/lib/modules/<release>/`, without a compression suffix, and the ELF object. */
 export interface KernelModule {
@@ -107,8 +115,7 @@ function skeleton(): CpioEntry[] {
 }
 
 function programs(parts: InitramfsParts): CpioEntry[] {
-  const power = ['poweroff', 'halt', 'reboot'] as const;
-  const own = new Set<string>([...power, 'lspci', 'busybox', 'sh', 'modprobe', 'init', 'linuxrc']);
+  const own = new Set<string>([...POWER_APPLETS, 'lspci', 'busybox', 'sh', 'modprobe', 'init', 'linuxrc']);
   return [
     { kind: 'file', path: 'bin/busybox', mode: 0o755, data: parts.busybox },
     { kind: 'symlink', path: 'bin/sh', target: 'busybox' },
@@ -116,9 +123,17 @@ function programs(parts: InitramfsParts): CpioEntry[] {
     ...parts.applets
       .filter((applet) => !own.has(applet))
       .map((applet): CpioEntry => ({ kind: 'symlink', path: `bin/${applet}`, target: 'busybox' })),
-    ...power.map((applet) => text(`sbin/${applet}`, powerScript(applet), 0o755)),
+    ...scripts(),
+  ];
+}
+
+function scripts(): CpioEntry[] {
+  return [
+    ...POWER_APPLETS.map((applet) => text(`sbin/${applet}`, powerScript(applet), 0o755)),
     text('bin/lspci', LSPCI_SCRIPT, 0o755),
     text('init', INIT_SCRIPT, 0o755),
+    text('sbin/troupe-serve', SERVE_SCRIPT, 0o755),
+    text('sbin/troupe-run', RUN_SCRIPT, 0o755),
   ];
 }
 
@@ -151,9 +166,8 @@ function text(path: string, contents: string, mode = 0o644): CpioEntry {
 
 /** Changes with whatever of ours goes into an archive besides its parts. */
 export function recipeDigest(): string {
-  const recipe = JSON.stringify(
-    [skeleton(), INIT_SCRIPT, LSPCI_SCRIPT, powerScript('poweroff'), WANTED_MODULES],
-    (_, value: unknown) => (value instanceof Uint8Array ? new TextDecoder().decode(value) : value),
+  const recipe = JSON.stringify([skeleton(), scripts(), WANTED_MODULES], (_, value: unknown) =>
+    value instanceof Uint8Array ? new TextDecoder().decode(value) : value,
   );
   return createHash('sha256').update(recipe).digest('hex').slice(0, 12);
 }
