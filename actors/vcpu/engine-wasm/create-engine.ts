@@ -1,6 +1,6 @@
 // Puts one vCPU's engine together from its part of the arena and its surroundings.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { monotonicNs } from '#shared/base/clock.js';
 import { CodeMap } from '#shared/memory/code-map.js';
 import { GuestMemory } from '#shared/memory/guest-memory.js';
@@ -32,6 +32,7 @@ export interface EngineOptions {
   readonly bus: PhysicalBus;
   readonly ports: PortBus;
   readonly image: InterpreterImage & { readonly shapes: readonly string[] };
+  interceptException?(vector: number, errorCode: number): boolean;
 }
 
 export interface CreatedEngine {
@@ -48,7 +49,10 @@ let image: (InterpreterImage & { readonly shapes: readonly string[] }) | undefin
 /** The interpreter module that the build generated; compiled once per thread. */
 export function loadInterpreterImage(): InterpreterImage & { readonly shapes: readonly string[] } {
   if (image !== undefined) return image;
-  const file = (name: string): URL => new URL(`../../../shared/translate/${name}`, import.meta.url);
+  const beside = new URL('../../../shared/translate/', import.meta.url);
+  // Tests run the sources; what the build generates is in dist alone.
+  const folder = existsSync(new URL('interpreter.wasm', beside)) ? beside : new URL('../../../dist/shared/translate/', import.meta.url);
+  const file = (name: string): URL => new URL(name, folder);
   const { shapes, helpers } = JSON.parse(readFileSync(file('interpreter.json'), 'utf8')) as {
     shapes: string[];
     helpers: string[];
@@ -104,6 +108,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
     lapic,
     reset,
     nowNs: monotonicNs,
+    ...(options.interceptException && { interceptException: options.interceptException }),
   });
   return { engine, cpu, reset, blocks, tlb, mmu };
 }

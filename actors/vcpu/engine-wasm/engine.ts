@@ -16,7 +16,7 @@ import * as S from '#shared/x86/cpu-state.js';
 import type { Lapic } from '#shared/x86/lapic.js';
 
 /** Why run() came back. */
-export type RunResult = 'halted' | 'kicked' | 'waiting-for-sipi' | 'shutdown';
+export type RunResult = 'halted' | 'kicked' | 'waiting-for-sipi' | 'shutdown' | 'intercepted';
 
 export interface InterpreterImage {
   readonly module: WebAssembly.Module;
@@ -38,6 +38,8 @@ export interface EngineParts {
   readonly lapic: Lapic;
   readonly reset: CpuReset;
   nowNs(): number;
+  /** Sees an exception before it is delivered; true keeps it from the guest and ends run(). For test harnesses. */
+  interceptException?(vector: number, errorCode: number): boolean;
 }
 
 const IF = 1 << 9;
@@ -54,6 +56,7 @@ export class Engine {
   readonly #base: number;
   /** Statistics: entries into generated code by the value that it left with. */
   readonly exits = new Float64Array(8);
+  #intercepted = false;
 
   constructor(parts: EngineParts) {
     this.#p = parts;
@@ -140,6 +143,10 @@ export class Engine {
       const step = i32[S.INTERRUPT_SHADOW / 4] !== 0 || (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0;
       if (step) this.#runStep();
       else this.#runBlocks();
+      if (this.#intercepted) {
+        this.#intercepted = false;
+        return 'intercepted';
+      }
     }
   }
 
@@ -240,6 +247,10 @@ export class Engine {
     const vector = i32[S.EXCEPTION_VECTOR / 4]!;
     const errorCode = i32[S.EXCEPTION_ERROR_CODE / 4]!;
     i32[S.EXCEPTION_VECTOR / 4] = -1;
+    if (this.#p.interceptException?.(vector, errorCode) === true) {
+      this.#intercepted = true;
+      return;
+    }
     const event = errorCode < 0 ? { vector, kind: 'fault' as const } : { vector, errorCode, kind: 'fault' as const };
     if (deliverEvent(this.#p.cpu, event) === S.EXIT_SHUTDOWN) i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }
