@@ -206,6 +206,8 @@ export interface SemanticsEntry {
   readonly overwritesFlags?: boolean;
   /** Ends a basic block. */
   readonly endsBlock?: boolean;
+  /** Floating-point results may differ from the host's by this many units in the last place (approximations, transcendental functions). */
+  readonly tolerance?: number;
   /** Not compared with the host CPU (privileged, time, randomness): says why. */
   readonly notOnHost?: string;
 }

@@ -1,0 +1,143 @@
+// Floating-point arithmetic written once for scalars and vectors, single and double: the tests that tell when WebAssembly's own
+// arithmetic gives what x86 gives and no MXCSR flag can change. Anything else goes to a helper with exact software
+// arithmetic. Intel SDM vol. 1 §10.2.3, §11.5; WebAssembly rounds to nearest even and never flushes denormals.
+import { MXCSR, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
+import type { Emitter, Operands, Value } from '#shared/translate/emitter.js';
+import { constSplat, readAligned } from './sse-operand.js';
+
+/** Numbers that the helpers share: single or double, packed or scalar. */
+export type Shape = 'ps' | 'pd' | 'ss' | 'sd';
+export const SHAPE_NUMBER: Readonly<Record<Shape, number>> = { ps: 0, pd: 1, ss: 2, sd: 3 };
+
+export const MXCSR_PE = 0x20;
+export const MXCSR_PM = 0x1000;
+/** All exceptions masked, to nearest. */
+const MXCSR_PLAIN_MASK = 0x7f80;
+const MXCSR_PLAIN = 0x1f80;
+
+const SMALLEST_NORMAL = { 32: 0x00800000n, 64: 0x0010000000000000n };
+const INFINITY = { 32: 0x7f800000n, 64: 0x7ff0000000000000n };
+
+/** Arithmetic on one shape. Values are f32, f64 or v128; masks are i32 (0 or 1) or v128. */
+export class Lanes {
+  readonly e: Emitter;
+  readonly shape: Shape;
+  readonly bits: 32 | 64;
+  readonly packed: boolean;
+  readonly #prefix: string;
+
+  constructor(e: Emitter, shape: Shape) {
+    this.e = e;
+    this.shape = shape;
+    this.bits = shape === 'ps' || shape === 'ss' ? 32 : 64;
+    this.packed = shape === 'ps' || shape === 'pd';
+    this.#prefix = this.packed ? (this.bits === 32 ? 'f32x4' : 'f64x2') : `f${this.bits}`;
+  }
+
+  f(name: string, ...operands: Value[]): Value {
+    return this.e.op(`${this.#prefix}.${name}`, operands);
+  }
+
+  /** Every lane holds the pattern. */
+  constant(pattern: bigint): Value {
+    if (this.packed) return constSplat(this.e, this.bits, pattern);
+    return this.fromBits(this.bits === 64 ? this.e.i64(pattern) : this.e.i32(Number(BigInt.asIntN(32, pattern))));
+  }
+
+  /** Raw bits (i32, i64, v128) as an operand, and back. */
+  fromBits(raw: Value): Value {
+    if (this.packed) return raw;
+    return this.e.op(this.bits === 32 ? 'f32.reinterpret_i32' : 'f64.reinterpret_i64', [raw]);
+  }
+
+  toBits(value: Value): Value {
+    if (this.packed) return value;
+    return this.e.op(this.bits === 32 ? 'i32.reinterpret_f32' : 'i64.reinterpret_f64', [value]);
+  }
+
+  and(a: Value, b: Value): Value {
+    return this.packed ? this.e.op('v128.and', [a, b]) : this.e.and(a, b);
+  }
+
+  or(a: Value, b: Value): Value {
+    return this.packed ? this.e.op('v128.or', [a, b]) : this.e.or(a, b);
+  }
+
+  /** i32: the mask holds in every lane. */
+  all(mask: Value): Value {
+    return this.packed ? this.e.op(this.bits === 32 ? 'i32x4.all_true' : 'i64x2.all_true', [mask]) : mask;
+  }
+
+  isZero(a: Value): Value {
+    return this.f('eq', a, this.constant(0n));
+  }
+
+  /** Zero, normal or infinite: neither NaN nor denormal. */
+  isPlain(a: Value): Value {
+    return this.or(this.f('ge', this.f('abs', a), this.constant(SMALLEST_NORMAL[this.bits])), this.isZero(a));
+  }
+
+  /** Surely neither overflowed nor tiny: finite and above the smallest normal number. */
+  isSafeResult(r: Value): Value {
+    const size = this.f('abs', r);
+    return this.and(this.f('gt', size, this.constant(SMALLEST_NORMAL[this.bits])), this.f('lt', size, this.constant(INFINITY[this.bits])));
+  }
+
+  /** Raw source operand 1, alignment checked for vectors. */
+  readSource(op: Operands): Value {
+    return this.packed ? readAligned(this.e, op, 1) : op.readLow(1, this.bits);
+  }
+
+  readDestination(op: Operands): Value {
+    return this.packed ? op.read(0) : op.readLow(0, this.bits);
+  }
+
+  writeDestination(op: Operands, raw: Value): void {
+    if (this.packed) op.write(0, raw);
+    else op.writeLow(0, this.bits, raw);
+  }
+
+  /** The result of a helper that works on VECTOR_SCRATCH. */
+  viaHelper(name: string, a: Value, b: Value, args: readonly number[]): Value {
+    const { e } = this;
+    this.putScratch(0, a);
+    this.putScratch(16, b);
+    e.helper(name, args.map((argument) => e.i32(argument)));
+    return this.getScratch();
+  }
+
+  getScratch(): Value {
+    return this.e.getState(this.#slotKind(), VECTOR_SCRATCH);
+  }
+
+  putScratch(offset: number, raw: Value): void {
+    this.e.setState(this.#slotKind(), VECTOR_SCRATCH + offset, raw);
+  }
+
+  #slotKind(): 'i32' | 'i64' | 'v128' {
+    return this.packed ? 'v128' : this.bits === 32 ? 'i32' : 'i64';
+  }
+
+  get rawType(): 'i32' | 'i64' | 'v128' {
+    return this.#slotKind();
+  }
+}
+
+/** i32: to nearest and everything masked, and either PE is set already or `exact` (evaluated only then) holds. */
+export function roundsQuietly(e: Emitter, exact: () => Value): Value {
+  const mxcsr = e.getState('i32', MXCSR);
+  const plain = e.eq(e.and(mxcsr, e.i32(MXCSR_PLAIN_MASK)), e.i32(MXCSR_PLAIN));
+  const sticky = e.and(plain, e.ne(e.and(mxcsr, e.i32(MXCSR_PE)), e.i32(0)));
+  return e.ifValue(sticky, 'i32', () => e.i32(1), () => e.and(plain, exact()));
+}
+
+/** i32: an inexact result changes nothing, whatever the rounding: PE is set and masked. */
+export function inexactIsQuiet(e: Emitter): Value {
+  const both = e.i32(MXCSR_PE | MXCSR_PM);
+  return e.eq(e.and(e.getState('i32', MXCSR), both), both);
+}
+
+/** i32: RC, 0–3. */
+export function roundingControl(e: Emitter): Value {
+  return e.and(e.shrU(e.getState('i32', MXCSR), e.i32(13)), e.i32(3));
+}
