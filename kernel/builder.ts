@@ -1,6 +1,7 @@
 // Builds a machine from its configuration: the one file that names all actors. Reads the guest's images, plans the arena,
 // places firmware tables and the kernel in guest RAM, and says which worker runs each actor with which parameters.
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, readFile, stat } from 'node:fs/promises';
 import { buildAcpiTables } from '#shared/acpi/tables.js';
 import { uartWindow, type UartParams } from '#actors/uart/protocol.js';
 import { monotonicNs, wallNs } from '#shared/base/clock.js';
@@ -23,7 +24,7 @@ import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
 import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
-import type { MachineConfig, SupervisionConfig } from './machine-config.js';
+import type { DiskConfig, MachineConfig, SupervisionConfig } from './machine-config.js';
 import type { ActorSpec } from './supervision/spawn.js';
 
 export interface BuiltMachine {
@@ -71,6 +72,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const [image, initrd] = await Promise.all([
     readImage(config.kernel, 'kernel', '--kernel'),
     config.initrd === undefined ? undefined : readImage(config.initrd, 'initrd', '--initrd'),
+    ...config.disks.map(checkDisk),
   ]);
   const plans = planDevices(config);
   const pci = [hostBridgePlan(CHIPSET_NAME), ...plans.flatMap((p) => (p.pci === undefined ? [] : [p.pci]))];
@@ -167,14 +169,39 @@ function actorSpec(layout: MachineLayout, seed: Omit<ActorSeed, 'generation' | '
   };
 }
 
+/** A disk that cannot be opened is told before the guest starts, not by an actor that fails. */
+async function checkDisk(disk: DiskConfig): Promise<undefined> {
+  const { path } = disk;
+  try {
+    const { R_OK, W_OK } = constants;
+    await access(path, disk.readonly === true ? R_OK : R_OK | W_OK);
+    if ((await stat(path)).isDirectory()) throw new Error('it is a directory');
+    return undefined;
+  } catch (cause) {
+    throw unreadable(
+      `the disk ${path}`,
+      cause,
+      'check --disk; an image that you may only read needs ,readonly',
+    );
+  }
+}
+
+function unreadable(what: string, cause: unknown, hint: string): TroupeError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const reasons: Record<string, string> = {
+    ENOENT: 'there is no such file',
+    EACCES: 'permission denied',
+    EISDIR: 'it is a directory',
+  };
+  const reason = reasons[code ?? ''] ?? message;
+  return new TroupeError('file-unreadable', `cannot open ${what}: ${reason}`, hint, { cause });
+}
+
 async function readImage(path: string, what: string, flag: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (cause) {
-    const reason =
-      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause);
-    const hint = `check ${flag}`;
-    throw new TroupeError('file-unreadable', `cannot read the ${what} ${path}: ${reason}`, hint, { cause });
+    throw unreadable(`the ${what} ${path}`, cause, `check ${flag}`);
   }
 }
 

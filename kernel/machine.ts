@@ -146,7 +146,8 @@ export class Machine {
 
   /** Bytes for a console actor, in order, without loss; queued here while it is behind. `kind`: see its protocol.ts. */
   sendInput(actor: string, kind: number, bytes: Uint8Array): void {
-    if (this.#state === 'ending' || this.#state === 'ended') return;
+    if (this.#state === 'ending' || this.#state === 'ended' || this.layout.actors[actor] === undefined)
+      return;
     let queue = this.#inputs.get(actor);
     if (queue === undefined) {
       queue = new InputQueue(this.views, this.layout, actor);

@@ -137,6 +137,8 @@ function wireConsole(
   config: MachineConfig,
   options: SessionOptions,
 ): ExecChannel | undefined {
+  if (machine.layout.actors[CONSOLE_NAME] === undefined) return undefined;
+  if (machine.layout.actors[CONSOLE_NAME] === undefined) return undefined;
   const listeners: ((kind: number, bytes: Uint8Array) => void | Promise<void>)[] = [];
   const { onConsole } = options;
   if (onConsole !== undefined) {
