@@ -233,7 +233,8 @@ class ActorLoop {
     let arrived = false;
     for (const server of this.#registerServers) if (server.arm()) arrived = true;
     for (const receiver of this.#receivers) if (receiver.arm()) arrived = true;
-    if (arrived) return;
+    // The last one: a kick that poll() took away with the rest of a PENDING word rang before it kicked.
+    if (arrived || peekDoorbell(this.#i32, this.#bell) !== 0) return;
     const deadlineNs = this.#behaviour.nextDeadlineNs?.() ?? Infinity;
     const timeoutMs = Math.min((deadlineNs - monotonicNs()) / 1e6, SLEEP_LIMIT_MS);
     if (timeoutMs <= 0) return;
