@@ -1,0 +1,97 @@
+// A vCPU actor: owns an engine, runs it until it halts or is kicked, and sleeps on its PENDING word while it is halted.
+// Between two turns of the loop the state is architectural in the arena.
+
+import { monotonicNs } from '#shared/base/clock.js';
+import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
+import { raiseMachineEvent, SHUTDOWN } from '#shared/ipc/machine-event.js';
+import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
+import * as S from '#shared/x86/cpu-state.js';
+import { createEngine, loadInterpreterImage } from './engine-wasm/create-engine.js';
+import { MachineBus } from './machine-bus.js';
+import type { VcpuParams } from './protocol.js';
+
+export function createVcpu(context: ActorContext): ActorBehaviour {
+  const params = context.params as VcpuParams;
+  const { memory, layout, views } = context;
+  const vcpu = params.index;
+  const fabric = createInterruptFabric(memory, layout);
+  const bus = new MachineBus(context, fabric, vcpu, params.debugExit);
+  const { lapic } = bus;
+  const { engine, cpu, reset, blocks, tlb, mmu } = createEngine({
+    memory,
+    layout,
+    vcpu,
+    fabric,
+    lapic,
+    bus,
+    ports: bus,
+    image: loadInterpreterImage(),
+  });
+  const pending = (layout.vcpus[vcpu]!.state.offset + S.PENDING) >>> 2;
+
+  function powerOn(): void {
+    reset.powerOn(vcpu);
+    lapic.reset();
+    cpu.msrs.reset();
+    if (params.initial !== undefined) reset.apply(params.initial);
+    cpu.i32[S.ACTIVITY / 4] = vcpu === 0 ? S.ACTIVITY_RUNNING : S.ACTIVITY_WAIT_FOR_SIPI;
+    cpu.flushTlb(true);
+    cpu.modeChanged();
+  }
+
+  // A worker that died inside generated code left RIP behind its registers: no other can go on from there.
+  if (context.generation > 1) throw new Error(`vcpu-${vcpu} died while it ran; its state is not exact`);
+  powerOn();
+
+  return {
+    poll: () => {
+      context.failpoint('run');
+      const result = engine.run();
+      if (result === 'shutdown') {
+        raiseMachineEvent(layout, views.i32, SHUTDOWN, vcpu);
+        return false;
+      }
+      return result === 'kicked';
+    },
+    waitForWork: (timeoutMs) => {
+      const { deadlineNs } = lapic.timer;
+      const untilDeadline = deadlineNs === 0 ? Infinity : (deadlineNs - monotonicNs()) / 1e6;
+      if (untilDeadline > 0) Atomics.wait(views.i32, pending, 0, Math.min(timeoutMs, untilDeadline));
+      if (deadlineNs !== 0) lapic.timerExpired(monotonicNs());
+      lapic.timer.alertTicker();
+    },
+    pause: () => {},
+    resume: () => lapic.timer.alertTicker(),
+    save: () => savePages(),
+    restore: (state) => restorePages(state),
+    reset: powerOn,
+    halt: () => {},
+    inspect: () => ({
+      rip: cpu.i64[S.RIP / 8]!.toString(16),
+      activity: cpu.i32[S.ACTIVITY / 4],
+      exits: [...engine.exits],
+      blocks: { decoded: blocks.decoded, dropped: blocks.dropped },
+      tlb: { fills: tlb.fills, flushes: tlb.flushes },
+      mmioAccesses: mmu.mmioAccesses,
+    }),
+  };
+
+  function savePages(): Uint8Array {
+    const { state, lapic: page } = layout.vcpus[vcpu]!;
+    const bytes = new Uint8Array(state.bytes + page.bytes);
+    bytes.set(views.u8.subarray(state.offset, state.offset + state.bytes));
+    bytes.set(views.u8.subarray(page.offset, page.offset + page.bytes), state.bytes);
+    return bytes;
+  }
+
+  function restorePages(saved: Uint8Array): void {
+    const { state, lapic: page } = layout.vcpus[vcpu]!;
+    views.u8.set(saved.subarray(0, state.bytes), state.offset);
+    views.u8.set(saved.subarray(state.bytes), page.offset);
+    lapic.reload();
+    lapic.timer.reload();
+    blocks.dropAll();
+    cpu.flushTlb(true);
+    cpu.modeChanged();
+  }
+}
