@@ -102,7 +102,7 @@ export class MsrFile {
       if (!this.#lapic.msrRead(index)) return false;
       return this.#give(this.#lapic.lo, this.#lapic.hi);
     }
-    if (index === M.IA32_TIME_STAMP_COUNTER) return this.#readTsc();
+    if (index === M.IA32_TIME_STAMP_COUNTER) return this.readTsc();
     if (index === M.IA32_TSC_DEADLINE) {
       const { timer } = this.#lapic;
       return this.#give(timer.readTscDeadlineLow(), timer.readTscDeadlineHigh());
@@ -110,6 +110,15 @@ export class MsrFile {
     const bank = index - M.IA32_MC0_CTL;
     if (bank < 0 || bank >= M.MCE_BANK_COUNT * 4) return false;
     return (bank & 3) === 0 ? this.#give(-1, -1) : this.#give(0, 0);
+  }
+
+  /** RDTSC: the counter in {@link lo} and {@link hi}. Without a bigint: guests read it all the time. */
+  readTsc(): true {
+    const now = Math.floor(this.#hooks.nowNs());
+    const word = this.#word(S.TSC_OFFSET);
+    const low = (now % TWO_32) + (this.#words[word]! >>> 0);
+    const carry = low >= TWO_32 ? 1 : 0;
+    return this.#give(low - carry * TWO_32, Math.floor(now / TWO_32) + this.#words[word + 1]! + carry);
   }
 
   /** WRMSR of hi:lo. */
@@ -188,11 +197,6 @@ export class MsrFile {
     if (paging && ((was ^ lo) & M.EFER_LME) !== 0) return MSR_GP;
     this.#set(S.EFER, (lo & ~M.EFER_LMA) | (was & M.EFER_LMA), 0);
     return MSR_OK_MODE;
-  }
-
-  #readTsc(): boolean {
-    const tsc = BigInt(Math.floor(this.#hooks.nowNs())) + this.#tscOffset();
-    return this.#give(lowOf(tsc), highOf(tsc));
   }
 
   /** SDM vol. 3 §18.17.3: a write moves TSC_ADJUST by as much as the counter. */
