@@ -11,6 +11,7 @@ import { hintSemantics } from '#shared/x86/semantics/hint.js';
 import { logicSemantics } from '#shared/x86/semantics/logic.js';
 import { multiplyDivideSemantics } from '#shared/x86/semantics/multiply-divide.js';
 import { shiftSemantics } from '#shared/x86/semantics/shift.js';
+import { SSE_X87 } from '#shared/x86/semantics/sse-x87-table.js';
 import { stackSemantics } from '#shared/x86/semantics/stack.js';
 import { stringSemantics } from '#shared/x86/semantics/string.js';
 import { systemSemantics } from '#shared/x86/semantics/system.js';
@@ -30,6 +31,7 @@ const TABLES: readonly SemanticsTable[] = [
   hintSemantics,
   systemSemantics,
   stringSemantics,
+  SSE_X87,
 ];
 
 function merge(): Record<string, SemanticsEntry> {

@@ -1,7 +1,6 @@
-// SSE floating-point comparison and rounding to integral: CMPccPS…, COMISS, UCOMISS, ROUNDPS…. Intel SDM vol. 2. CMPSD shares its
-// mnemonic with the string instruction: its vector meaning is exported for the table that joins them.
+// SSE floating-point comparison and rounding to integral: CMPccPS…, COMISS, UCOMISS, ROUNDPS…. Intel SDM vol. 2.
 import { HELPER_ARG0 } from '#shared/x86/cpu-state.js';
-import type { Semantics, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
+import type { Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { Lanes, SHAPE_NUMBER, inexactIsQuiet, roundingControl } from './sse-lanes.js';
 import type { Shape } from './sse-lanes.js';
 import { immediate, simd, v } from './sse-operand.js';
@@ -11,7 +10,8 @@ function comparison(l: Lanes, control: Value, a: Value, b: Value): Value {
   const { e } = l;
   const [x, y] = [l.fromBits(a), l.fromBits(b)];
   const low = e.and(control, e.i32(3));
-  const pick = (number: number, chosen: Value, other: Value): Value => e.select(e.eq(low, e.i32(number)), chosen, other);
+  const pick = (number: number, chosen: Value, other: Value): Value =>
+    e.select(e.eq(low, e.i32(number)), chosen, other);
   const none = l.packed ? v(e, 'i32x4.splat', e.i32(0)) : e.i32(0);
   const found = pick(0, l.f('eq', x, y), pick(1, l.f('lt', x, y), pick(2, l.f('le', x, y), none)));
   const inverted = e.sub(e.i32(0), e.and(e.shrU(control, e.i32(2)), e.i32(1)));
@@ -75,9 +75,19 @@ function roundTo(shape: Shape): Semantics {
     const control = immediate(e, op, 2);
     const rule = e.select(e.and(control, e.i32(4)), roundingControl(e), e.and(control, e.i32(3)));
     const pick = (number: number): Value =>
-      number === 3 ? l.f('trunc', x) : e.ifValue(e.eq(rule, e.i32(number)), x.type, () => l.f(DIRECTIONS[number]!, x), () => pick(number + 1));
+      number === 3
+        ? l.f('trunc', x)
+        : e.ifValue(
+            e.eq(rule, e.i32(number)),
+            x.type,
+            () => l.f(DIRECTIONS[number]!, x),
+            () => pick(number + 1),
+          );
     const result = pick(0);
-    const silent = e.or(e.shrU(e.and(control, e.i32(8)), e.i32(3)), e.or(l.all(l.f('eq', result, x)), inexactIsQuiet(e)));
+    const silent = e.or(
+      e.shrU(e.and(control, e.i32(8)), e.i32(3)),
+      e.or(l.all(l.f('eq', result, x)), inexactIsQuiet(e)),
+    );
     const value = e.ifValue(
       e.and(l.all(l.isPlain(x)), silent),
       l.rawType,
@@ -92,13 +102,17 @@ function roundTo(shape: Shape): Semantics {
   };
 }
 
-/** CMPSD xmm (the string form has the same mnemonic). */
-export const VECTOR_CMPSD: SemanticsEntry = { sem: simd(compare('sd')) };
-
 export const SSE_COMPARE: SemanticsTable = {
-  Cmpps: { sem: simd(compare('ps')) }, Cmppd: { sem: simd(compare('pd')) }, Cmpss: { sem: simd(compare('ss')) },
-  Comiss: { sem: simd(compareToFlags('ss', false)) }, Comisd: { sem: simd(compareToFlags('sd', false)) },
-  Ucomiss: { sem: simd(compareToFlags('ss', true)) }, Ucomisd: { sem: simd(compareToFlags('sd', true)) },
-  Roundps: { sem: simd(roundTo('ps')) }, Roundpd: { sem: simd(roundTo('pd')) },
-  Roundss: { sem: simd(roundTo('ss')) }, Roundsd: { sem: simd(roundTo('sd')) },
+  Cmpps: { sem: simd(compare('ps')) },
+  Cmppd: { sem: simd(compare('pd')) },
+  Cmpss: { sem: simd(compare('ss')) },
+  Cmpsd: { sem: simd(compare('sd')) },
+  Comiss: { sem: simd(compareToFlags('ss', false)) },
+  Comisd: { sem: simd(compareToFlags('sd', false)) },
+  Ucomiss: { sem: simd(compareToFlags('ss', true)) },
+  Ucomisd: { sem: simd(compareToFlags('sd', true)) },
+  Roundps: { sem: simd(roundTo('ps')) },
+  Roundpd: { sem: simd(roundTo('pd')) },
+  Roundss: { sem: simd(roundTo('ss')) },
+  Roundsd: { sem: simd(roundTo('sd')) },
 };

@@ -3,11 +3,32 @@
 import type { Emitter, Operands, Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { HELPER_ARG0, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
 import { Lanes, inexactIsQuiet, roundingControl, roundsQuietly } from './sse-lanes.js';
-import { checkMmx, checkSimd, constSplat, enterMmx, readAligned, readLowVector, readMmx, simd, v, writeMmx } from './sse-operand.js';
+import {
+  checkMmx,
+  checkSimd,
+  constSplat,
+  enterMmx,
+  readAligned,
+  readLowVector,
+  readMmx,
+  simd,
+  v,
+  writeMmx,
+} from './sse-operand.js';
 
 /** Conversions as the helper numbers them. Sources lie in VECTOR_SCRATCH, results too (general registers: HELPER_ARG0). */
 export const CONVERT = {
-  ss2sd: 0, sd2ss: 1, ps2pd: 2, pd2ps: 3, i64ToSs: 4, i64ToSd: 5, dq2ps: 6, ps2dq: 7, pd2dq: 8, ps2pi: 9, pi2ps: 10,
+  ss2sd: 0,
+  sd2ss: 1,
+  ps2pd: 2,
+  pd2ps: 3,
+  i64ToSs: 4,
+  i64ToSd: 5,
+  dq2ps: 6,
+  ps2dq: 7,
+  pd2dq: 8,
+  ps2pi: 9,
+  pi2ps: 10,
 } as const;
 /** Added to an argument: truncate instead of rounding by MXCSR. */
 export const CONVERT_TRUNCATE = 1;
@@ -33,7 +54,12 @@ function fromInteger(shape: 'ss' | 'sd'): Semantics {
     // |source| ≤ limit, by one unsigned comparison.
     const exact = e.leU(e.add(wide, e.i64(limit)), e.i64(2n * limit));
     const value = e.ifValue(
-      e.ifValue(exact, 'i32', () => e.i32(1), () => roundsQuietly(e, () => e.i32(0))),
+      e.ifValue(
+        exact,
+        'i32',
+        () => e.i32(1),
+        () => roundsQuietly(e, () => e.i32(0)),
+      ),
       l.rawType,
       () => l.toBits(result),
       () => {
@@ -127,7 +153,15 @@ const singlesToDoubles: Semantics = (e, op) => {
   // A single's denormal is a normal double: the test is of the singles.
   const l = new Lanes(e, 'ps');
   const low = e.op('i8x16.shuffle', [raw, raw], [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7]);
-  op.write(0, e.ifValue(l.all(l.isPlain(low)), 'v128', () => doubles, () => vectorToHelper(e, raw, CONVERT.ps2pd)));
+  op.write(
+    0,
+    e.ifValue(
+      l.all(l.isPlain(low)),
+      'v128',
+      () => doubles,
+      () => vectorToHelper(e, raw, CONVERT.ps2pd),
+    ),
+  );
 };
 
 const doublesToSingles: Semantics = (e, op) => {
@@ -136,19 +170,43 @@ const doublesToSingles: Semantics = (e, op) => {
   const back = v(e, 'f64x2.promote_low_f32x4', singles);
   const l = new Lanes(e, 'pd');
   const size = l.f('abs', back);
-  const safe = l.and(l.f('gt', size, l.constant(0x3810000000000000n)), l.f('lt', size, l.constant(0x7ff0000000000000n)));
+  const safe = l.and(
+    l.f('gt', size, l.constant(0x3810000000000000n)),
+    l.f('lt', size, l.constant(0x7ff0000000000000n)),
+  );
   const sure = l.all(l.or(safe, l.isZero(raw)));
-  const quick = e.and(sure, roundsQuietly(e, () => l.all(l.f('eq', back, raw))));
-  op.write(0, e.ifValue(quick, 'v128', () => singles, () => vectorToHelper(e, raw, CONVERT.pd2ps)));
+  const quick = e.and(
+    sure,
+    roundsQuietly(e, () => l.all(l.f('eq', back, raw))),
+  );
+  op.write(
+    0,
+    e.ifValue(
+      quick,
+      'v128',
+      () => singles,
+      () => vectorToHelper(e, raw, CONVERT.pd2ps),
+    ),
+  );
 };
 
-const integersToDoubles: Semantics = (e, op) => op.write(0, v(e, 'f64x2.convert_low_i32x4_s', readLowVector(e, op, 1, 64)));
+const integersToDoubles: Semantics = (e, op) =>
+  op.write(0, v(e, 'f64x2.convert_low_i32x4_s', readLowVector(e, op, 1, 64)));
 
 const integersToSingles: Semantics = (e, op) => {
   const raw = readAligned(e, op, 1);
-  const exact = (): Value => v(e, 'i32x4.all_true', v(e, 'i32x4.le_u', v(e, 'i32x4.abs', raw), constSplat(e, 32, 1 << 24)));
+  const exact = (): Value =>
+    v(e, 'i32x4.all_true', v(e, 'i32x4.le_u', v(e, 'i32x4.abs', raw), constSplat(e, 32, 1 << 24)));
   const quick = roundsQuietly(e, exact);
-  op.write(0, e.ifValue(quick, 'v128', () => v(e, 'f32x4.convert_i32x4_s', raw), () => vectorToHelper(e, raw, CONVERT.dq2ps)));
+  op.write(
+    0,
+    e.ifValue(
+      quick,
+      'v128',
+      () => v(e, 'f32x4.convert_i32x4_s', raw),
+      () => vectorToHelper(e, raw, CONVERT.dq2ps),
+    ),
+  );
 };
 
 /** CVTPS2DQ, CVTPD2DQ and truncating forms: in range in every lane, and nothing inexact that would tell. */
@@ -166,7 +224,8 @@ function integersOf(e: Emitter, raw: Value, shape: 'ps' | 'pd', truncate: boolea
   const quiet = truncate ? inexactIsQuiet(e) : e.and(inexactIsQuiet(e), e.eqz(roundingControl(e)));
   const quick = e.and(inRange, e.or(quiet, l.all(l.f('eq', rounded, raw))));
   const operator = shape === 'ps' ? 'i32x4.trunc_sat_f32x4_s' : 'i32x4.trunc_sat_f64x2_s_zero';
-  const slow = (): Value => vectorToHelper(e, raw, shape === 'ps' ? CONVERT.ps2dq : CONVERT.pd2dq, truncate ? CONVERT_TRUNCATE : 0);
+  const slow = (): Value =>
+    vectorToHelper(e, raw, shape === 'ps' ? CONVERT.ps2dq : CONVERT.pd2dq, truncate ? CONVERT_TRUNCATE : 0);
   return e.ifValue(quick, 'v128', () => v(e, operator, rounded), slow);
 }
 
@@ -174,7 +233,12 @@ function integersOf(e: Emitter, raw: Value, shape: 'ps' | 'pd', truncate: boolea
 function singlesToMmx(truncate: boolean): Semantics {
   return (e, op) => {
     enterChecks(e);
-    writeMmx(e, op, 0, vectorToHelper(e, readLowVector(e, op, 1, 64), CONVERT.ps2pi, truncate ? CONVERT_TRUNCATE : 0));
+    writeMmx(
+      e,
+      op,
+      0,
+      vectorToHelper(e, readLowVector(e, op, 1, 64), CONVERT.ps2pi, truncate ? CONVERT_TRUNCATE : 0),
+    );
   };
 }
 
@@ -212,15 +276,26 @@ const mmxToDoubles: Semantics = (e, op) => {
 };
 
 export const SSE_CONVERT: SemanticsTable = {
-  Cvtsi2ss: { sem: simd(fromInteger('ss')) }, Cvtsi2sd: { sem: simd(fromInteger('sd')) },
-  Cvtss2si: { sem: simd(toInteger('ss', false)) }, Cvttss2si: { sem: simd(toInteger('ss', true)) },
-  Cvtsd2si: { sem: simd(toInteger('sd', false)) }, Cvttsd2si: { sem: simd(toInteger('sd', true)) },
-  Cvtss2sd: { sem: simd(singleToDouble) }, Cvtsd2ss: { sem: simd(doubleToSingle) },
-  Cvtps2pd: { sem: simd(singlesToDoubles) }, Cvtpd2ps: { sem: simd(doublesToSingles) },
-  Cvtdq2pd: { sem: simd(integersToDoubles) }, Cvtdq2ps: { sem: simd(integersToSingles) },
-  Cvtps2dq: { sem: simd(toIntegers('ps', false)) }, Cvttps2dq: { sem: simd(toIntegers('ps', true)) },
-  Cvtpd2dq: { sem: simd(toIntegers('pd', false)) }, Cvttpd2dq: { sem: simd(toIntegers('pd', true)) },
-  Cvtps2pi: { sem: singlesToMmx(false) }, Cvttps2pi: { sem: singlesToMmx(true) },
-  Cvtpd2pi: { sem: doublesToMmx(false) }, Cvttpd2pi: { sem: doublesToMmx(true) },
-  Cvtpi2ps: { sem: mmxToSingles }, Cvtpi2pd: { sem: mmxToDoubles },
+  Cvtsi2ss: { sem: simd(fromInteger('ss')) },
+  Cvtsi2sd: { sem: simd(fromInteger('sd')) },
+  Cvtss2si: { sem: simd(toInteger('ss', false)) },
+  Cvttss2si: { sem: simd(toInteger('ss', true)) },
+  Cvtsd2si: { sem: simd(toInteger('sd', false)) },
+  Cvttsd2si: { sem: simd(toInteger('sd', true)) },
+  Cvtss2sd: { sem: simd(singleToDouble) },
+  Cvtsd2ss: { sem: simd(doubleToSingle) },
+  Cvtps2pd: { sem: simd(singlesToDoubles) },
+  Cvtpd2ps: { sem: simd(doublesToSingles) },
+  Cvtdq2pd: { sem: simd(integersToDoubles) },
+  Cvtdq2ps: { sem: simd(integersToSingles) },
+  Cvtps2dq: { sem: simd(toIntegers('ps', false)) },
+  Cvttps2dq: { sem: simd(toIntegers('ps', true)) },
+  Cvtpd2dq: { sem: simd(toIntegers('pd', false)) },
+  Cvttpd2dq: { sem: simd(toIntegers('pd', true)) },
+  Cvtps2pi: { sem: singlesToMmx(false) },
+  Cvttps2pi: { sem: singlesToMmx(true) },
+  Cvtpd2pi: { sem: doublesToMmx(false) },
+  Cvttpd2pi: { sem: doublesToMmx(true) },
+  Cvtpi2ps: { sem: mmxToSingles },
+  Cvtpi2pd: { sem: mmxToDoubles },
 };

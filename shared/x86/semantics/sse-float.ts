@@ -6,7 +6,18 @@ import type { Shape } from './sse-lanes.js';
 import { constBytes, immediate, shuffle, simd, v, zeroVector } from './sse-operand.js';
 
 /** Operations as the helper numbers them. */
-export const ARITHMETIC_NUMBER = { add: 0, sub: 1, mul: 2, div: 3, sqrt: 4, min: 5, max: 6, addsub: 7, rcp: 8, rsqrt: 9 } as const;
+export const ARITHMETIC_NUMBER = {
+  add: 0,
+  sub: 1,
+  mul: 2,
+  div: 3,
+  sqrt: 4,
+  min: 5,
+  max: 6,
+  addsub: 7,
+  rcp: 8,
+  rsqrt: 9,
+} as const;
 type Rounding = 'add' | 'sub' | 'mul' | 'div' | 'sqrt';
 
 /** The result and the mask of lanes for which it is sure to be right and without a new flag, but for PE. */
@@ -22,7 +33,13 @@ function compute(l: Lanes, operation: Rounding, a: Value, b: Value): Computed {
   }
   const result = l.f(operation, a, b);
   const operands = l.and(l.isPlain(a), l.isPlain(b));
-  return { result, sure: l.and(operands, l.or(l.isSafeResult(result), l.and(l.isZero(result), zeroIsExact(l, operation, a, b)))) };
+  return {
+    result,
+    sure: l.and(
+      operands,
+      l.or(l.isSafeResult(result), l.and(l.isZero(result), zeroIsExact(l, operation, a, b))),
+    ),
+  };
 }
 
 /** When a zero result is no underflow. */
@@ -58,7 +75,8 @@ function sumIsExact(l: Lanes, a: Value, b: Value, sum: Value): Value {
 
 /** x × y = z exactly, where z is the rounded product. */
 function productIsExact(l: Lanes, operation: Rounding, a: Value, b: Value, result: Value): Value {
-  const [x, y, z] = operation === 'mul' ? [a, b, result] : operation === 'div' ? [result, b, a] : [result, result, b];
+  const [x, y, z] =
+    operation === 'mul' ? [a, b, result] : operation === 'div' ? [result, b, a] : [result, result, b];
   const { e } = l;
   if (l.bits === 32) {
     const wide = (value: Value): Value => e.op('f64.promote_f32', [value]);
@@ -74,7 +92,10 @@ function arithmeticResult(l: Lanes, operation: Rounding, a: Value, b: Value): Va
   const { e } = l;
   const [x, y] = [l.fromBits(a), l.fromBits(b)];
   const { result, sure } = compute(l, operation, x, y);
-  const quick = e.and(l.all(sure), roundsQuietly(e, () => isExact(l, operation, x, y, result)));
+  const quick = e.and(
+    l.all(sure),
+    roundsQuietly(e, () => isExact(l, operation, x, y, result)),
+  );
   return e.ifValue(
     quick,
     l.rawType,
@@ -101,7 +122,8 @@ function extremum(operation: 'min' | 'max', shape: Shape): Semantics {
     const result = e.ifValue(
       l.all(l.and(l.isPlain(x), l.isPlain(y))),
       l.rawType,
-      () => (l.packed ? l.f(`p${operation}`, y, x) : e.select(l.f(operation === 'min' ? 'lt' : 'gt', x, y), a, b)),
+      () =>
+        l.packed ? l.f(`p${operation}`, y, x) : e.select(l.f(operation === 'min' ? 'lt' : 'gt', x, y), a, b),
       () => l.viaHelper('sse_arithmetic', a, b, [ARITHMETIC_NUMBER[operation], SHAPE_NUMBER[shape]]),
     );
     l.writeDestination(op, result);
@@ -126,26 +148,46 @@ function horizontal(operation: 'add' | 'sub', shape: 'ps' | 'pd'): Semantics {
 
 /** ADDSUBPS: even lanes subtract. A NaN keeps its sign, so the helper has an operation of its own. */
 function addSubtract(shape: 'ps' | 'pd'): Semantics {
-  const signs = shape === 'ps' ? [0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0] : [0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0];
+  const signs =
+    shape === 'ps'
+      ? [0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0]
+      : [0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0];
   return (e, op) => {
     const l = new Lanes(e, shape);
     const b = l.readSource(op);
     const a = op.read(0);
     const turned = v(e, 'v128.xor', b, constBytes(e, signs));
     const { result, sure } = compute(l, 'add', a, turned);
-    const quick = e.and(l.all(sure), roundsQuietly(e, () => sumIsExact(l, a, turned, result)));
-    const slow = (): Value => l.viaHelper('sse_arithmetic', a, b, [ARITHMETIC_NUMBER.addsub, SHAPE_NUMBER[shape]]);
-    op.write(0, e.ifValue(quick, 'v128', () => result, slow));
+    const quick = e.and(
+      l.all(sure),
+      roundsQuietly(e, () => sumIsExact(l, a, turned, result)),
+    );
+    const slow = (): Value =>
+      l.viaHelper('sse_arithmetic', a, b, [ARITHMETIC_NUMBER.addsub, SHAPE_NUMBER[shape]]);
+    op.write(
+      0,
+      e.ifValue(quick, 'v128', () => result, slow),
+    );
   };
 }
 
 /** A mask of the lanes whose bit is set in an i32. */
 function bitMask(e: Emitter, bits: Value, shape: 'ps' | 'pd'): Value {
   if (shape === 'ps') {
-    const chosen = v(e, 'v128.and', v(e, 'i32x4.splat', bits), constBytes(e, [1, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0]));
+    const chosen = v(
+      e,
+      'v128.and',
+      v(e, 'i32x4.splat', bits),
+      constBytes(e, [1, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0]),
+    );
     return v(e, 'i32x4.ne', chosen, zeroVector(e));
   }
-  const chosen = v(e, 'v128.and', v(e, 'i64x2.splat', e.extendU(bits)), constBytes(e, [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]));
+  const chosen = v(
+    e,
+    'v128.and',
+    v(e, 'i64x2.splat', e.extendU(bits)),
+    constBytes(e, [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]),
+  );
   return v(e, 'i64x2.ne', chosen, zeroVector(e));
 }
 
@@ -167,7 +209,10 @@ function dotProduct(shape: 'ps' | 'pd'): Semantics {
       steps.push(compute(l, 'add', last, shuffle(e, last, last, swap)));
     }
     const sure = steps.map((step) => step.sure).reduce((x, y) => l.and(x, y));
-    const quick = e.and(l.all(sure), roundsQuietly(e, () => e.i32(0)));
+    const quick = e.and(
+      l.all(sure),
+      roundsQuietly(e, () => e.i32(0)),
+    );
     const written = bitMask(e, control, shape);
     const result = e.ifValue(
       quick,
@@ -209,7 +254,9 @@ function arithmeticTable(): SemanticsTable {
   const table: Record<string, SemanticsEntry> = {};
   for (const shape of SHAPES) {
     for (const operation of ['add', 'sub', 'mul', 'div', 'sqrt'] as const) {
-      table[operation[0]!.toUpperCase() + operation.slice(1) + shape] = { sem: simd(arithmetic(operation, shape)) };
+      table[operation[0]!.toUpperCase() + operation.slice(1) + shape] = {
+        sem: simd(arithmetic(operation, shape)),
+      };
     }
     table[`Min${shape}`] = { sem: simd(extremum('min', shape)) };
     table[`Max${shape}`] = { sem: simd(extremum('max', shape)) };
@@ -222,10 +269,14 @@ const APPROXIMATION_ULPS = 6200;
 
 export const SSE_FLOAT: SemanticsTable = {
   ...arithmeticTable(),
-  Haddps: { sem: simd(horizontal('add', 'ps')) }, Haddpd: { sem: simd(horizontal('add', 'pd')) },
-  Hsubps: { sem: simd(horizontal('sub', 'ps')) }, Hsubpd: { sem: simd(horizontal('sub', 'pd')) },
-  Addsubps: { sem: simd(addSubtract('ps')) }, Addsubpd: { sem: simd(addSubtract('pd')) },
-  Dpps: { sem: simd(dotProduct('ps')) }, Dppd: { sem: simd(dotProduct('pd')) },
+  Haddps: { sem: simd(horizontal('add', 'ps')) },
+  Haddpd: { sem: simd(horizontal('add', 'pd')) },
+  Hsubps: { sem: simd(horizontal('sub', 'ps')) },
+  Hsubpd: { sem: simd(horizontal('sub', 'pd')) },
+  Addsubps: { sem: simd(addSubtract('ps')) },
+  Addsubpd: { sem: simd(addSubtract('pd')) },
+  Dpps: { sem: simd(dotProduct('ps')) },
+  Dppd: { sem: simd(dotProduct('pd')) },
   Rcpps: { sem: simd(approximate('rcp', 'ps')), tolerance: APPROXIMATION_ULPS },
   Rcpss: { sem: simd(approximate('rcp', 'ss')), tolerance: APPROXIMATION_ULPS },
   Rsqrtps: { sem: simd(approximate('rsqrt', 'ps')), tolerance: APPROXIMATION_ULPS },

@@ -41,7 +41,9 @@ export class Lanes {
   /** Every lane holds the pattern. */
   constant(pattern: bigint): Value {
     if (this.packed) return constSplat(this.e, this.bits, pattern);
-    return this.fromBits(this.bits === 64 ? this.e.i64(pattern) : this.e.i32(Number(BigInt.asIntN(32, pattern))));
+    return this.fromBits(
+      this.bits === 64 ? this.e.i64(pattern) : this.e.i32(Number(BigInt.asIntN(32, pattern))),
+    );
   }
 
   /** Raw bits (i32, i64, v128) as an operand, and back. */
@@ -80,7 +82,10 @@ export class Lanes {
   /** Surely neither overflowed nor tiny: finite and above the smallest normal number. */
   isSafeResult(r: Value): Value {
     const size = this.f('abs', r);
-    return this.and(this.f('gt', size, this.constant(SMALLEST_NORMAL[this.bits])), this.f('lt', size, this.constant(INFINITY[this.bits])));
+    return this.and(
+      this.f('gt', size, this.constant(SMALLEST_NORMAL[this.bits])),
+      this.f('lt', size, this.constant(INFINITY[this.bits])),
+    );
   }
 
   /** Raw source operand 1, alignment checked for vectors. */
@@ -102,7 +107,10 @@ export class Lanes {
     const { e } = this;
     this.putScratch(0, a);
     this.putScratch(16, b);
-    e.helper(name, args.map((argument) => e.i32(argument)));
+    e.helper(
+      name,
+      args.map((argument) => e.i32(argument)),
+    );
     return this.getScratch();
   }
 
@@ -128,7 +136,12 @@ export function roundsQuietly(e: Emitter, exact: () => Value): Value {
   const mxcsr = e.getState('i32', MXCSR);
   const plain = e.eq(e.and(mxcsr, e.i32(MXCSR_PLAIN_MASK)), e.i32(MXCSR_PLAIN));
   const sticky = e.and(plain, e.ne(e.and(mxcsr, e.i32(MXCSR_PE)), e.i32(0)));
-  return e.ifValue(sticky, 'i32', () => e.i32(1), () => e.and(plain, exact()));
+  return e.ifValue(
+    sticky,
+    'i32',
+    () => e.i32(1),
+    () => e.and(plain, exact()),
+  );
 }
 
 /** i32: an inexact result changes nothing, whatever the rounding: PE is set and masked. */

@@ -1,14 +1,6 @@
 // SSE data movement: whole registers, halves, scalars, non-temporal stores, masks to general registers, prefetches.
-// Intel SDM vol. 2. Non-temporal and prefetch hints have no effect here. MOVSD shares its mnemonic with the string
-// instruction: its vector meaning is exported for the table that joins them.
-import type {
-  Emitter,
-  Operands,
-  Semantics,
-  SemanticsEntry,
-  SemanticsTable,
-  Value,
-} from '#shared/translate/emitter.js';
+// Intel SDM vol. 2. Non-temporal and prefetch hints have no effect here.
+import type { Emitter, Operands, Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import {
   IOTA,
   checkMmx,
@@ -118,6 +110,9 @@ function duplicate(lanes: readonly number[]): Semantics {
   };
 }
 
+/** Encoding number. */
+const RDI = 7;
+
 /** Stores the bytes of `source` whose mask byte is negative, one by one: no other byte may be touched. */
 function storeMasked(e: Emitter, linear: Value, source: Value, mask: Value, bytes: 8 | 16): void {
   const bits = e.variable(v(e, 'i8x16.bitmask', mask));
@@ -135,16 +130,18 @@ function storeMasked(e: Emitter, linear: Value, source: Value, mask: Value, byte
   });
 }
 
+/** The implicit destination: segment (DS or its override) at RDI. */
+function maskDestination(e: Emitter, op: Operands, bytes: 8 | 16): Value {
+  return e.linear(op.segment(), e.zeroExtend(e.readGpr(RDI, 64), op.addressBits), bytes, 'write');
+}
+
 const maskMoveDoubleQuad: Semantics = (e, op) =>
-  storeMasked(e, op.linearAddress(0, 16, 'write'), op.read(1), op.read(2), 16);
+  storeMasked(e, maskDestination(e, op, 16), op.read(0), op.read(1), 16);
 const maskMoveQuad: Semantics = (e, op) => {
   checkMmx(e);
-  storeMasked(e, op.linearAddress(0, 8, 'write'), readMmx(e, op, 1), readMmx(e, op, 2), 8);
+  storeMasked(e, maskDestination(e, op, 8), readMmx(e, op, 0), readMmx(e, op, 1), 8);
   enterMmx(e);
 };
-
-const nothing: Semantics = () => {};
-const VECTOR_MOVSD: SemanticsEntry = { sem: simd(scalarMove(64)) };
 
 /** PEXTRW, PEXTRB…: one element chosen by an immediate, zero-extended. */
 function extractElement(bits: 8 | 16 | 32 | 64): Semantics {
@@ -264,9 +261,6 @@ function extensions(sign: 's' | 'u'): Record<string, Semantics> {
   };
 }
 
-/** MOVSD xmm (the string form has the same mnemonic). */
-export { VECTOR_MOVSD };
-
 export const SSE_MOVE: SemanticsTable = {
   ...simdTable({
     Movaps: moveAligned,
@@ -281,6 +275,7 @@ export const SSE_MOVE: SemanticsTable = {
     Movdqu: moveUnaligned,
     Lddqu: moveUnaligned,
     Movss: scalarMove(32),
+    Movsd: scalarMove(64),
     Movlps: moveLowHalf,
     Movlpd: moveLowHalf,
     Movhps: moveHighHalf,
@@ -295,7 +290,6 @@ export const SSE_MOVE: SemanticsTable = {
     },
     Movsldup: duplicate(MOVSLDUP),
     Movshdup: duplicate(MOVSHDUP),
-    Maskmovdqu: maskMoveDoubleQuad,
     Pextrb: extractElement(8),
     Pextrd: extractElement(32),
     Pextrq: extractElement(64),
@@ -314,14 +308,7 @@ export const SSE_MOVE: SemanticsTable = {
   Pmovmskb: { sem: moveByteMask },
   Movq2dq: { sem: moveQuadToXmm },
   Movdq2q: { sem: moveXmmToQuad },
-  Maskmovq: { sem: maskMoveQuad },
+  Maskmovdqu: { sem: simd(maskMoveDoubleQuad), modeSensitive: true },
+  Maskmovq: { sem: maskMoveQuad, modeSensitive: true },
   Movntq: { sem: eitherForm(moveScalarInteger(64)) },
-  Movnti: { sem: (_e, op) => op.write(0, op.read(1)) },
-  Prefetch: { sem: nothing },
-  Prefetchw: { sem: nothing },
-  Prefetchwt1: { sem: nothing },
-  Prefetchnta: { sem: nothing },
-  Prefetcht0: { sem: nothing },
-  Prefetcht1: { sem: nothing },
-  Prefetcht2: { sem: nothing },
 };

@@ -5,8 +5,22 @@ import type { Emitter, Semantics, SemanticsTable, Value } from '#shared/translat
 import { XMM } from '#shared/x86/cpu-state.js';
 import { absoluteDifference } from './sse-integer.js';
 import {
-  IOTA, checkMmx, checkSimd, constBytes, constLanes, constSplat, immediate, joinLow, packedTable, readAligned, readMmx,
-  shuffle, simdTable, v, writeMmx, zeroVector,
+  IOTA,
+  checkMmx,
+  checkSimd,
+  constBytes,
+  constLanes,
+  constSplat,
+  immediate,
+  joinLow,
+  packedTable,
+  readAligned,
+  readMmx,
+  shuffle,
+  simdTable,
+  v,
+  writeMmx,
+  zeroVector,
 } from './sse-operand.js';
 import type { PackedMeaning } from './sse-operand.js';
 
@@ -28,17 +42,30 @@ function interleave(start: number, bytes: number): number[] {
   return lanes;
 }
 
-const unpackLow = (bytes: number): PackedMeaning => (e, a, b) => shuffle(e, a, b, interleave(0, bytes));
-const unpackHigh = (bytes: number): PackedMeaning => (e, a, b, mmx) => shuffle(e, a, b, interleave(mmx ? 4 : 8, bytes));
+const unpackLow =
+  (bytes: number): PackedMeaning =>
+  (e, a, b) =>
+    shuffle(e, a, b, interleave(0, bytes));
+const unpackHigh =
+  (bytes: number): PackedMeaning =>
+  (e, a, b, mmx) =>
+    shuffle(e, a, b, interleave(mmx ? 4 : 8, bytes));
 
 /** PSHUFB: a lane number with bit 7 set gives zero. */
-const shuffleBytes: PackedMeaning = (e, a, b, mmx) => v(e, 'i8x16.swizzle', a, v(e, 'v128.and', b, constSplat(e, 8, mmx ? 0x87 : 0x8f)));
+const shuffleBytes: PackedMeaning = (e, a, b, mmx) =>
+  v(e, 'i8x16.swizzle', a, v(e, 'v128.and', b, constSplat(e, 8, mmx ? 0x87 : 0x8f)));
 
 /**
  * Byte numbers for a shuffle of words or dwords: lane i takes the 2-bit selector at bits 2i of the immediate. Multiplying by
  * 64, 16, 4, 1 brings each selector to bits 6–7 of its lane.
  */
-function selectors(e: Emitter, control: Value, bits: 16 | 32, multipliers: readonly number[], base: readonly number[]): Value {
+function selectors(
+  e: Emitter,
+  control: Value,
+  bits: 16 | 32,
+  multipliers: readonly number[],
+  base: readonly number[],
+): Value {
   const shape = bits === 16 ? 'i16x8' : 'i32x4';
   const scaled = v(e, `${shape}.mul`, v(e, `${shape}.splat`, control), constLanes(e, bits, multipliers));
   const chosen = v(e, 'v128.and', v(e, `${shape}.shr_u`, scaled, e.i32(6)), constSplat(e, bits, 3));
@@ -47,15 +74,22 @@ function selectors(e: Emitter, control: Value, bits: 16 | 32, multipliers: reado
 }
 
 const DWORD_BASE = new Array<number>(4).fill(0x03020100);
-const dwordSelectors = (e: Emitter, control: Value): Value => selectors(e, control, 32, [64, 16, 4, 1], DWORD_BASE);
+const dwordSelectors = (e: Emitter, control: Value): Value =>
+  selectors(e, control, 32, [64, 16, 4, 1], DWORD_BASE);
 
 const shuffleDwords: Semantics = (e, op) => {
   const a = readAligned(e, op, 1);
   op.write(0, v(e, 'i8x16.swizzle', a, dwordSelectors(e, immediate(e, op, 2))));
 };
 
-const LOW_WORDS = { multipliers: [64, 16, 4, 1, 0, 0, 0, 0], base: [0x0100, 0x0100, 0x0100, 0x0100, 0x0908, 0x0b0a, 0x0d0c, 0x0f0e] };
-const HIGH_WORDS = { multipliers: [0, 0, 0, 0, 64, 16, 4, 1], base: [0x0100, 0x0302, 0x0504, 0x0706, 0x0908, 0x0908, 0x0908, 0x0908] };
+const LOW_WORDS = {
+  multipliers: [64, 16, 4, 1, 0, 0, 0, 0],
+  base: [0x0100, 0x0100, 0x0100, 0x0100, 0x0908, 0x0b0a, 0x0d0c, 0x0f0e],
+};
+const HIGH_WORDS = {
+  multipliers: [0, 0, 0, 0, 64, 16, 4, 1],
+  base: [0x0100, 0x0302, 0x0504, 0x0706, 0x0908, 0x0908, 0x0908, 0x0908],
+};
 
 function shuffleWords(half: typeof LOW_WORDS): Semantics {
   return (e, op) => {
@@ -67,14 +101,27 @@ function shuffleWords(half: typeof LOW_WORDS): Semantics {
 const shuffleWordsMmx: Semantics = (e, op) => {
   checkMmx(e);
   const a = readMmx(e, op, 1);
-  writeMmx(e, op, 0, v(e, 'i8x16.swizzle', a, selectors(e, immediate(e, op, 2), 16, LOW_WORDS.multipliers, LOW_WORDS.base)));
+  writeMmx(
+    e,
+    op,
+    0,
+    v(e, 'i8x16.swizzle', a, selectors(e, immediate(e, op, 2), 16, LOW_WORDS.multipliers, LOW_WORDS.base)),
+  );
 };
 
 const shuffleSingles: Semantics = (e, op) => {
   const b = readAligned(e, op, 1);
   const lanes = dwordSelectors(e, immediate(e, op, 2));
   const low = v(e, 'i8x16.swizzle', op.read(0), lanes);
-  op.write(0, shuffle(e, low, v(e, 'i8x16.swizzle', b, lanes), [0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31]));
+  op.write(
+    0,
+    shuffle(
+      e,
+      low,
+      v(e, 'i8x16.swizzle', b, lanes),
+      [0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31],
+    ),
+  );
 };
 
 /** A mask of the lanes whose bit is set in an immediate. */
@@ -147,25 +194,42 @@ const multipleSums: Semantics = (e, op) => {
 
 export const SSE_SHUFFLE: SemanticsTable = {
   ...packedTable({
-    Packsswb: pack('i8x16.narrow_i16x8_s'), Packuswb: pack('i8x16.narrow_i16x8_u'),
-    Packssdw: pack('i16x8.narrow_i32x4_s'), Packusdw: pack('i16x8.narrow_i32x4_u'),
-    Punpckhbw: unpackHigh(1), Punpckhwd: unpackHigh(2), Punpckhdq: unpackHigh(4), Punpckhqdq: unpackHigh(8),
-    Unpckhps: unpackHigh(4), Unpckhpd: unpackHigh(8),
+    Packsswb: pack('i8x16.narrow_i16x8_s'),
+    Packuswb: pack('i8x16.narrow_i16x8_u'),
+    Packssdw: pack('i16x8.narrow_i32x4_s'),
+    Packusdw: pack('i16x8.narrow_i32x4_u'),
+    Punpckhbw: unpackHigh(1),
+    Punpckhwd: unpackHigh(2),
+    Punpckhdq: unpackHigh(4),
+    Punpckhqdq: unpackHigh(8),
+    Unpckhps: unpackHigh(4),
+    Unpckhpd: unpackHigh(8),
     Pshufb: shuffleBytes,
   }),
   // The MMX forms read 32 bits of memory.
   ...packedTable(
     {
-      Punpcklbw: unpackLow(1), Punpcklwd: unpackLow(2), Punpckldq: unpackLow(4), Punpcklqdq: unpackLow(8),
-      Unpcklps: unpackLow(4), Unpcklpd: unpackLow(8),
+      Punpcklbw: unpackLow(1),
+      Punpcklwd: unpackLow(2),
+      Punpckldq: unpackLow(4),
+      Punpcklqdq: unpackLow(8),
+      Unpcklps: unpackLow(4),
+      Unpcklpd: unpackLow(8),
     },
     32,
   ),
   ...simdTable({
-    Pshufd: shuffleDwords, Pshuflw: shuffleWords(LOW_WORDS), Pshufhw: shuffleWords(HIGH_WORDS),
-    Shufps: shuffleSingles, Shufpd: shuffleDoubles,
-    Blendps: blendImmediate(32), Blendpd: blendImmediate(64), Pblendw: blendImmediate(16),
-    Blendvps: blendVariable('i32x4', 32), Blendvpd: blendVariable('i64x2', 64), Pblendvb: blendVariable('i8x16', 8),
+    Pshufd: shuffleDwords,
+    Pshuflw: shuffleWords(LOW_WORDS),
+    Pshufhw: shuffleWords(HIGH_WORDS),
+    Shufps: shuffleSingles,
+    Shufpd: shuffleDoubles,
+    Blendps: blendImmediate(32),
+    Blendpd: blendImmediate(64),
+    Pblendw: blendImmediate(16),
+    Blendvps: blendVariable('i32x4', 32),
+    Blendvpd: blendVariable('i64x2', 64),
+    Pblendvb: blendVariable('i8x16', 8),
     Mpsadbw: multipleSums,
   }),
   Pshufw: { sem: shuffleWordsMmx },

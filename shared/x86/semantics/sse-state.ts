@@ -31,7 +31,10 @@ function fxArea(e: Emitter, op: Operands, access: 'read' | 'write'): Value {
 
 function form(op: Operands, pointers64: boolean): { argument: number; bytes: number } {
   const long = op.mode === 64;
-  return { argument: (pointers64 ? FX_64BIT_POINTERS : 0) | (long ? FX_64BIT_MODE : 0), bytes: long ? FX_BYTES_LONG : FX_BYTES_LEGACY };
+  return {
+    argument: (pointers64 ? FX_64BIT_POINTERS : 0) | (long ? FX_64BIT_MODE : 0),
+    bytes: long ? FX_BYTES_LONG : FX_BYTES_LEGACY,
+  };
 }
 
 function save(pointers64: boolean): Semantics {
@@ -40,7 +43,8 @@ function save(pointers64: boolean): Semantics {
     const linear = fxArea(e, op, 'write');
     e.helper('fxsave_image', [e.i32(argument)]);
     // The last bytes first: when they lie in another page and fault, nothing has been written.
-    for (let at = bytes - 16; at >= 0; at -= 16) e.store(e.add(linear, e.i64(at)), 16, e.getState('v128', FX_IMAGE + at));
+    for (let at = bytes - 16; at >= 0; at -= 16)
+      e.store(e.add(linear, e.i64(at)), 16, e.getState('v128', FX_IMAGE + at));
   };
 }
 
@@ -48,7 +52,8 @@ function restore(pointers64: boolean): Semantics {
   return (e, op) => {
     const { argument, bytes } = form(op, pointers64);
     const linear = fxArea(e, op, 'read');
-    for (let at = 0; at < bytes; at += 16) e.setState('v128', FX_IMAGE + at, e.load(e.add(linear, e.i64(at)), 16));
+    for (let at = 0; at < bytes; at += 16)
+      e.setState('v128', FX_IMAGE + at, e.load(e.add(linear, e.i64(at)), 16));
     e.helper('fxrstor_image', [e.i32(argument)]);
   };
 }

@@ -28,7 +28,8 @@ function compareStrings(explicit: 0 | 32 | 64, result: 'index' | 'mask'): Semant
 
 /** Signed lengths of the first (RAX) and second (RDX) string, as i64. */
 function putLengths(e: Emitter, bits: 32 | 64): void {
-  const length = (register: number) => (bits === 64 ? e.readGpr(register, 64) : e.extendS(e.readGpr(register, 32)));
+  const length = (register: number) =>
+    bits === 64 ? e.readGpr(register, 64) : e.extendS(e.readGpr(register, 32));
   e.setState('i64', HELPER_ARG0, length(RAX));
   e.setState('i64', HELPER_ARG1, length(RDX));
 }
@@ -46,8 +47,11 @@ function crc32(e: Emitter, op: Operands): void {
 }
 
 export const SSE_STRING: SemanticsTable = {
-  Pcmpistri: { sem: simd(compareStrings(0, 'index')) }, Pcmpistrm: { sem: simd(compareStrings(0, 'mask')) },
-  Pcmpestri: { sem: simd(compareStrings(32, 'index')) }, Pcmpestrm: { sem: simd(compareStrings(32, 'mask')) },
-  Pcmpestri64: { sem: simd(compareStrings(64, 'index')) }, Pcmpestrm64: { sem: simd(compareStrings(64, 'mask')) },
+  Pcmpistri: { sem: simd(compareStrings(0, 'index')) },
+  Pcmpistrm: { sem: simd(compareStrings(0, 'mask')) },
+  Pcmpestri: { sem: simd(compareStrings(32, 'index')) },
+  Pcmpestrm: { sem: simd(compareStrings(32, 'mask')) },
+  Pcmpestri64: { sem: simd(compareStrings(64, 'index')) },
+  Pcmpestrm64: { sem: simd(compareStrings(64, 'mask')) },
   Crc32: { sem: crc32 },
 };

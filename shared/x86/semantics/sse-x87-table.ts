@@ -1,5 +1,4 @@
-// All of SSE, MMX and x87 in one table. MOVSD and CMPSD are not in it: their mnemonics belong to string instructions too,
-// so VECTOR_MOVSD and VECTOR_CMPSD serve the forms with an XMM operand.
+// All of SSE, MMX and x87 in one table. The string instructions that iced-x86 calls Movsd and Cmpsd too have keys of their own.
 import type { SemanticsTable } from '#shared/translate/emitter.js';
 import { SSE_COMPARE } from './sse-compare.js';
 import { SSE_CONVERT } from './sse-convert.js';
@@ -12,10 +11,15 @@ import { SSE_STRING } from './sse-string.js';
 import { X87_ARITHMETIC } from './x87-arithmetic.js';
 import { X87_CONTROL_TABLE } from './x87-control.js';
 
-export { VECTOR_CMPSD } from './sse-compare.js';
-export { VECTOR_MOVSD } from './sse-move.js';
-
 export const SSE_X87: SemanticsTable = {
-  ...SSE_MOVE, ...SSE_INTEGER, ...SSE_SHUFFLE, ...SSE_FLOAT, ...SSE_COMPARE, ...SSE_CONVERT, ...SSE_STRING, ...SSE_STATE,
-  ...X87_ARITHMETIC, ...X87_CONTROL_TABLE,
+  ...SSE_MOVE,
+  ...SSE_INTEGER,
+  ...SSE_SHUFFLE,
+  ...SSE_FLOAT,
+  ...SSE_COMPARE,
+  ...SSE_CONVERT,
+  ...SSE_STRING,
+  ...SSE_STATE,
+  ...X87_ARITHMETIC,
+  ...X87_CONTROL_TABLE,
 };

@@ -3,7 +3,14 @@
 import { HELPER_ARG0 } from '#shared/x86/cpu-state.js';
 import type { Emitter, Operands, Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import {
-  STORE_POP, STORE_TRUNCATE, TYPE_BCD, fetchOperand, floatType, integerType, storeOperand, x87Table,
+  STORE_POP,
+  STORE_TRUNCATE,
+  TYPE_BCD,
+  fetchOperand,
+  floatType,
+  integerType,
+  storeOperand,
+  x87Table,
 } from './x87-operand.js';
 
 const OPERATIONS = ['add', 'mul', 'sub', 'subr', 'div', 'divr'];
@@ -33,7 +40,8 @@ function binaryInteger(operation: number): Semantics {
 }
 
 function binaryPop(operation: number): Semantics {
-  return (e, op) => e.helper('x87_binary_stack', [e.i32(operation | POP), op.registerNumber(0), op.registerNumber(1)]);
+  return (e, op) =>
+    e.helper('x87_binary_stack', [e.i32(operation | POP), op.registerNumber(0), op.registerNumber(1)]);
 }
 
 function arithmetic(): Record<string, Semantics> {
@@ -123,7 +131,8 @@ function moveIf(test: (e: Emitter) => Value): Semantics {
 }
 
 function stackControl(what: number): Semantics {
-  return (e, op) => e.helper('x87_stack_control', [e.i32(what), op.count > 0 ? op.registerNumber(0) : e.i32(0)]);
+  return (e, op) =>
+    e.helper('x87_stack_control', [e.i32(what), op.count > 0 ? op.registerNumber(0) : e.i32(0)]);
 }
 
 /** One unit in the last place of a 64-bit significand, which the manual allows. */
@@ -138,30 +147,70 @@ const not = (e: Emitter, a: Value): Value => e.eqz(a);
 export const X87_ARITHMETIC: SemanticsTable = {
   ...x87Table({
     ...arithmetic(),
-    Fcom: compareForms(0), Fcomp: compareForms(POP_ONE), Fcompp: compareForms(POP_TWO),
-    Fucom: compareForms(QUIET), Fucomp: compareForms(QUIET | POP_ONE), Fucompp: compareForms(QUIET | POP_TWO),
-    Ficom: compareInteger(0), Ficomp: compareInteger(POP_ONE),
-    Ftst: (e) => e.helper('x87_compare_zero'), Fxam: (e) => e.helper('x87_examine'),
-    Fld: load, Fild: loadTyped(integerType), Fbld: loadTyped(() => TYPE_BCD),
-    Fst: store(0), Fstp: store(STORE_POP), Fstpnce: store(STORE_POP),
-    Fist: storeTyped(integerType, 0), Fistp: storeTyped(integerType, STORE_POP),
-    Fisttp: storeTyped(integerType, STORE_POP | STORE_TRUNCATE), Fbstp: storeTyped(() => TYPE_BCD, STORE_POP),
-    Fld1: constant(0), Fldl2t: constant(1), Fldl2e: constant(2), Fldpi: constant(3), Fldlg2: constant(4), Fldln2: constant(5), Fldz: constant(6),
-    Fchs: unary(0), Fabs: unary(1), Fsqrt: unary(2), Frndint: unary(3),
+    Fcom: compareForms(0),
+    Fcomp: compareForms(POP_ONE),
+    Fcompp: compareForms(POP_TWO),
+    Fucom: compareForms(QUIET),
+    Fucomp: compareForms(QUIET | POP_ONE),
+    Fucompp: compareForms(QUIET | POP_TWO),
+    Ficom: compareInteger(0),
+    Ficomp: compareInteger(POP_ONE),
+    Ftst: (e) => e.helper('x87_compare_zero'),
+    Fxam: (e) => e.helper('x87_examine'),
+    Fld: load,
+    Fild: loadTyped(integerType),
+    Fbld: loadTyped(() => TYPE_BCD),
+    Fst: store(0),
+    Fstp: store(STORE_POP),
+    Fstpnce: store(STORE_POP),
+    Fist: storeTyped(integerType, 0),
+    Fistp: storeTyped(integerType, STORE_POP),
+    Fisttp: storeTyped(integerType, STORE_POP | STORE_TRUNCATE),
+    Fbstp: storeTyped(() => TYPE_BCD, STORE_POP),
+    Fld1: constant(0),
+    Fldl2t: constant(1),
+    Fldl2e: constant(2),
+    Fldpi: constant(3),
+    Fldlg2: constant(4),
+    Fldln2: constant(5),
+    Fldz: constant(6),
+    Fchs: unary(0),
+    Fabs: unary(1),
+    Fsqrt: unary(2),
+    Frndint: unary(3),
     Fxch: (e, op) => e.helper('x87_exchange', [stack(e, op, 1)]),
-    Ffree: stackControl(0), Ffreep: stackControl(1), Fincstp: stackControl(2), Fdecstp: stackControl(3), Fnop: stackControl(4),
-    Fcmovb: moveIf((e) => e.getFlag('cf')), Fcmovnb: moveIf((e) => not(e, e.getFlag('cf'))),
-    Fcmove: moveIf((e) => e.getFlag('zf')), Fcmovne: moveIf((e) => not(e, e.getFlag('zf'))),
-    Fcmovbe: moveIf((e) => e.or(e.getFlag('cf'), e.getFlag('zf'))), Fcmovnbe: moveIf((e) => not(e, e.or(e.getFlag('cf'), e.getFlag('zf')))),
-    Fcmovu: moveIf((e) => e.getFlag('pf')), Fcmovnu: moveIf((e) => not(e, e.getFlag('pf'))),
-    Fprem: (e) => e.helper('x87_remainder', [e.i32(0)]), Fprem1: (e) => e.helper('x87_remainder', [e.i32(1)]),
-    Fscale: (e) => e.helper('x87_scale'), Fxtract: (e) => e.helper('x87_extract'),
-    F2xm1: transcendental(0), Fyl2x: transcendental(1), Fyl2xp1: transcendental(2), Fptan: transcendental(3),
-    Fpatan: transcendental(4), Fsin: transcendental(5), Fcos: transcendental(6), Fsincos: transcendental(7),
+    Ffree: stackControl(0),
+    Ffreep: stackControl(1),
+    Fincstp: stackControl(2),
+    Fdecstp: stackControl(3),
+    Fnop: stackControl(4),
+    Fcmovb: moveIf((e) => e.getFlag('cf')),
+    Fcmovnb: moveIf((e) => not(e, e.getFlag('cf'))),
+    Fcmove: moveIf((e) => e.getFlag('zf')),
+    Fcmovne: moveIf((e) => not(e, e.getFlag('zf'))),
+    Fcmovbe: moveIf((e) => e.or(e.getFlag('cf'), e.getFlag('zf'))),
+    Fcmovnbe: moveIf((e) => not(e, e.or(e.getFlag('cf'), e.getFlag('zf')))),
+    Fcmovu: moveIf((e) => e.getFlag('pf')),
+    Fcmovnu: moveIf((e) => not(e, e.getFlag('pf'))),
+    Fprem: (e) => e.helper('x87_remainder', [e.i32(0)]),
+    Fprem1: (e) => e.helper('x87_remainder', [e.i32(1)]),
+    Fscale: (e) => e.helper('x87_scale'),
+    Fxtract: (e) => e.helper('x87_extract'),
+    F2xm1: transcendental(0),
+    Fyl2x: transcendental(1),
+    Fyl2xp1: transcendental(2),
+    Fptan: transcendental(3),
+    Fpatan: transcendental(4),
+    Fsin: transcendental(5),
+    Fcos: transcendental(6),
+    Fsincos: transcendental(7),
   }),
   ...x87Table(
     {
-      Fcomi: compareToFlags(0), Fcomip: compareToFlags(POP_ONE), Fucomi: compareToFlags(QUIET), Fucomip: compareToFlags(QUIET | POP_ONE),
+      Fcomi: compareToFlags(0),
+      Fcomip: compareToFlags(POP_ONE),
+      Fucomi: compareToFlags(QUIET),
+      Fucomip: compareToFlags(QUIET | POP_ONE),
     },
     {},
   ),

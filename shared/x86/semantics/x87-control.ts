@@ -17,14 +17,16 @@ function statusWord(e: Emitter): Value {
 }
 const storeStatus: Semantics = (e, op) => op.writeLow(0, 16, statusWord(e));
 
-const clearExceptions: Semantics = (e) => e.setState('i32', X87_STATUS, e.and(e.getState('i32', X87_STATUS), e.i32(~ALL_EXCEPTION_FLAGS)));
+const clearExceptions: Semantics = (e) =>
+  e.setState('i32', X87_STATUS, e.and(e.getState('i32', X87_STATUS), e.i32(~ALL_EXCEPTION_FLAGS)));
 const initialize: Semantics = (e) => e.helper('x87_initialize');
 
 /** Moves `bytes` between FX_IMAGE and memory, in pieces of 8, 4 and 2. */
 function pieces(bytes: number): { at: number; bytes: 2 | 4 | 8 }[] {
   const list: { at: number; bytes: 2 | 4 | 8 }[] = [];
   let at = 0;
-  for (const size of [8, 4, 2] as const) for (; bytes - at >= size; at += size) list.push({ at, bytes: size });
+  for (const size of [8, 4, 2] as const)
+    for (; bytes - at >= size; at += size) list.push({ at, bytes: size });
   return list;
 }
 
@@ -92,17 +94,27 @@ const nothing: Semantics = () => {};
 
 export const X87_CONTROL_TABLE: SemanticsTable = {
   Fldcw: { sem: waiting(loadControl) },
-  Fnstcw: { sem: noWait(storeControl) }, Fstcw: { sem: waiting(storeControl) },
-  Fnstsw: { sem: noWait(storeStatus) }, Fstsw: { sem: waiting(storeStatus) },
-  Fnclex: { sem: noWait(clearExceptions) }, Fclex: { sem: waiting(clearExceptions) },
-  Fninit: { sem: noWait(initialize) }, Finit: { sem: waiting(initialize) },
-  Fnstenv: { sem: noWait(storeEnvironment) }, Fstenv: { sem: waiting(storeEnvironment) },
+  Fnstcw: { sem: noWait(storeControl) },
+  Fstcw: { sem: waiting(storeControl) },
+  Fnstsw: { sem: noWait(storeStatus) },
+  Fstsw: { sem: waiting(storeStatus) },
+  Fnclex: { sem: noWait(clearExceptions) },
+  Fclex: { sem: waiting(clearExceptions) },
+  Fninit: { sem: noWait(initialize) },
+  Finit: { sem: waiting(initialize) },
+  Fnstenv: { sem: noWait(storeEnvironment) },
+  Fstenv: { sem: waiting(storeEnvironment) },
   Fldenv: { sem: waiting(loadEnvironment) },
-  Fnsave: { sem: noWait(saveState) }, Fsave: { sem: waiting(saveState) },
+  Fnsave: { sem: noWait(saveState) },
+  Fsave: { sem: waiting(saveState) },
   Frstor: { sem: waiting(restoreState) },
   // Relics of the 8087 and 80287: no operation.
-  Fneni: { sem: noWait(nothing) }, Feni: { sem: noWait(nothing) }, Fndisi: { sem: noWait(nothing) }, Fdisi: { sem: noWait(nothing) },
-  Fnsetpm: { sem: noWait(nothing) }, Fsetpm: { sem: noWait(nothing) },
+  Fneni: { sem: noWait(nothing) },
+  Feni: { sem: noWait(nothing) },
+  Fndisi: { sem: noWait(nothing) },
+  Fdisi: { sem: noWait(nothing) },
+  Fnsetpm: { sem: noWait(nothing) },
+  Fsetpm: { sem: noWait(nothing) },
   Wait: { sem: wait },
   Emms: { sem: emptyMmx },
 };

@@ -1,7 +1,14 @@
 // What x87 semantics share: the checks of a waiting instruction, memory operands on their way to and from VECTOR_SCRATCH, the commit
 // of a store. Intel SDM vol. 1 §8.1.8, §8.6–8.7. The arithmetic is in the engine's helpers.
 import { VECTOR_SCRATCH, X87_DP, X87_STATUS, X87_TAGS, X87_TOP, X87_TRAP } from '#shared/x86/cpu-state.js';
-import type { Emitter, Operands, Semantics, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
+import type {
+  Emitter,
+  Operands,
+  Semantics,
+  SemanticsEntry,
+  SemanticsTable,
+  Value,
+} from '#shared/translate/emitter.js';
 import { VECTOR_NM, checkPendingX87 } from './sse-operand.js';
 
 /** Numbers of operand types that the helpers share (x87-unit.ts). */
@@ -37,7 +44,10 @@ export function waiting(sem: Semantics): Semantics {
   };
 }
 
-export function x87Table(meanings: Readonly<Record<string, Semantics>>, more: Partial<SemanticsEntry> = {}): SemanticsTable {
+export function x87Table(
+  meanings: Readonly<Record<string, Semantics>>,
+  more: Partial<SemanticsEntry> = {},
+): SemanticsTable {
   const table: Record<string, SemanticsEntry> = {};
   for (const [name, sem] of Object.entries(meanings)) table[name] = { sem: waiting(sem), ...more };
   return table;
@@ -53,7 +63,6 @@ export function integerType(op: Operands): number {
   const bits = op.bitsOf(0);
   return bits === 16 ? TYPE_I16 : bits === 32 ? TYPE_I32 : TYPE_I64;
 }
-
 
 function operandAddress(op: Operands, type: number, access: 'read' | 'write'): Value {
   return op.linearAddress(0, TYPE_BYTES[type]!, access);

@@ -32,7 +32,12 @@ function largerNan(a: Unpacked, b: Unpacked): Unpacked {
 }
 
 /** The result when an operand is unsupported or NaN; otherwise undefined. */
-export function specialOperands(format: Format, env: FloatEnvironment, a: Unpacked, b: Unpacked): bigint | undefined {
+export function specialOperands(
+  format: Format,
+  env: FloatEnvironment,
+  a: Unpacked,
+  b: Unpacked,
+): bigint | undefined {
   if (a.kind === 'unsupported' || b.kind === 'unsupported') return invalid(format, env);
   return isNan(a) || isNan(b) ? chooseNan(format, env, a, b) : undefined;
 }
@@ -74,7 +79,8 @@ function zeroSign(env: FloatEnvironment): 0 | 1 {
 const FAR = 200;
 
 function exactSum(a: Unpacked, b: Unpacked, aSign: number, bSign: number): [bigint, number] {
-  const signed = (x: Unpacked, sign: number): bigint => (x.kind === 'zero' ? 0n : sign === 1 ? -x.significand : x.significand);
+  const signed = (x: Unpacked, sign: number): bigint =>
+    x.kind === 'zero' ? 0n : sign === 1 ? -x.significand : x.significand;
   const x = signed(a, aSign);
   const y = signed(b, bSign);
   if (x === 0n) return [y, b.exponent];
@@ -82,7 +88,9 @@ function exactSum(a: Unpacked, b: Unpacked, aSign: number, bSign: number): [bigi
   const distance = a.exponent - b.exponent;
   if (distance > FAR) return [(x << BigInt(FAR)) + (y < 0n ? -1n : 1n), a.exponent - FAR];
   if (distance < -FAR) return [(y << BigInt(FAR)) + (x < 0n ? -1n : 1n), b.exponent - FAR];
-  return distance >= 0 ? [(x << BigInt(distance)) + y, b.exponent] : [x + (y << BigInt(-distance)), a.exponent];
+  return distance >= 0
+    ? [(x << BigInt(distance)) + y, b.exponent]
+    : [x + (y << BigInt(-distance)), a.exponent];
 }
 
 export function multiply(format: Format, env: FloatEnvironment, left: bigint, right: bigint): bigint {
@@ -91,7 +99,8 @@ export function multiply(format: Format, env: FloatEnvironment, left: bigint, ri
   const special = specialOperands(format, env, a, b);
   if (special !== undefined) return special;
   const sign = a.sign ^ b.sign;
-  if ((a.kind === 'infinity' && b.kind === 'zero') || (a.kind === 'zero' && b.kind === 'infinity')) return invalid(format, env);
+  if ((a.kind === 'infinity' && b.kind === 'zero') || (a.kind === 'zero' && b.kind === 'infinity'))
+    return invalid(format, env);
   noteDenormals(env, a, b);
   if (a.kind === 'infinity' || b.kind === 'infinity') return infinity(format, sign);
   if (a.kind === 'zero' || b.kind === 'zero') return zero(format, sign);
@@ -104,7 +113,8 @@ export function divide(format: Format, env: FloatEnvironment, left: bigint, righ
   const special = specialOperands(format, env, a, b);
   if (special !== undefined) return special;
   const sign = a.sign ^ b.sign;
-  if ((a.kind === 'infinity' && b.kind === 'infinity') || (a.kind === 'zero' && b.kind === 'zero')) return invalid(format, env);
+  if ((a.kind === 'infinity' && b.kind === 'infinity') || (a.kind === 'zero' && b.kind === 'zero'))
+    return invalid(format, env);
   if (b.kind === 'zero') {
     if (a.kind !== 'infinity') env.flags |= ZE;
     return infinity(format, sign);
@@ -149,7 +159,13 @@ export function integerRoot(value: bigint): bigint {
 export type Comparison = -1 | 0 | 1 | 'unordered';
 
 /** Compares; `quiet` leaves quiet NaNs without an exception (UCOMIS, FUCOM). */
-export function compare(format: Format, env: FloatEnvironment, left: bigint, right: bigint, quiet: boolean): Comparison {
+export function compare(
+  format: Format,
+  env: FloatEnvironment,
+  left: bigint,
+  right: bigint,
+  quiet: boolean,
+): Comparison {
   const a = operand(format, env, left);
   const b = operand(format, env, right);
   if (a.kind === 'unsupported' || b.kind === 'unsupported') {
@@ -181,11 +197,15 @@ function rank(a: Unpacked): number {
 
 /** MINSS, MAXSS: the second operand unless the first is strictly smaller (larger). Any NaN is invalid. */
 export function minimum(format: Format, env: FloatEnvironment, left: bigint, right: bigint): bigint {
-  return compare(format, env, left, right, false) === -1 ? canonical(format, env, left) : canonical(format, env, right);
+  return compare(format, env, left, right, false) === -1
+    ? canonical(format, env, left)
+    : canonical(format, env, right);
 }
 
 export function maximum(format: Format, env: FloatEnvironment, left: bigint, right: bigint): bigint {
-  return compare(format, env, left, right, false) === 1 ? canonical(format, env, left) : canonical(format, env, right);
+  return compare(format, env, left, right, false) === 1
+    ? canonical(format, env, left)
+    : canonical(format, env, right);
 }
 
 /** Under DAZ the denormal that is passed on is a zero. */

@@ -7,7 +7,13 @@ import { roundPack, roundShift } from './rounding.js';
 import type { FloatEnvironment } from './rounding.js';
 
 /** From one format to another. `source` tells whether a denormal source is an exception: it is for loads and CVT, not for x87 stores. */
-export function convert(from: Format, to: Format, env: FloatEnvironment, pattern: bigint, source: 'checked' | 'unchecked' = 'checked'): bigint {
+export function convert(
+  from: Format,
+  to: Format,
+  env: FloatEnvironment,
+  pattern: bigint,
+  source: 'checked' | 'unchecked' = 'checked',
+): bigint {
   const a = operand(from, env, pattern);
   if (a.kind === 'unsupported') return invalid(to, env);
   if (isNan(a)) {
@@ -35,7 +41,13 @@ function integralMagnitude(a: Unpacked, rounding: number): { value: bigint; inex
 }
 
 /** To a signed integer of `bits`; NaN, infinity and out of range give the integer indefinite −2^(bits−1) and IE. */
-export function toInteger(from: Format, env: FloatEnvironment, pattern: bigint, bits: number, rounding = env.rounding): bigint {
+export function toInteger(
+  from: Format,
+  env: FloatEnvironment,
+  pattern: bigint,
+  bits: number,
+  rounding = env.rounding,
+): bigint {
   const a = operand(from, env, pattern);
   const limit = 1n << BigInt(bits - 1);
   if (a.kind === 'finite' || a.kind === 'zero') {
@@ -59,7 +71,12 @@ export interface IntegralOptions {
 }
 
 /** The nearest integral value in the same format, by a rounding rule. */
-export function roundToIntegral(format: Format, env: FloatEnvironment, pattern: bigint, options: IntegralOptions): bigint {
+export function roundToIntegral(
+  format: Format,
+  env: FloatEnvironment,
+  pattern: bigint,
+  options: IntegralOptions,
+): bigint {
   const a = operand(format, env, pattern);
   if (a.kind === 'unsupported') return invalid(format, env);
   if (isNan(a)) {

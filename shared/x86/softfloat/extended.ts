@@ -12,7 +12,14 @@ let rest = 0;
 let sticky = false;
 
 /** operation: 0 add, 1 multiply, 2 subtract, 3 subtract reversed; true when done. Nothing is touched otherwise. */
-export function extendedBinary(page: DataView, env: FloatEnvironment, operation: number, a: number, b: number, to: number): boolean {
+export function extendedBinary(
+  page: DataView,
+  env: FloatEnvironment,
+  operation: number,
+  a: number,
+  b: number,
+  to: number,
+): boolean {
   if (operation > 3 || env.precision !== 64) return false;
   const aTop = page.getUint16(a + 8, true);
   const bTop = page.getUint16(b + 8, true);
@@ -32,7 +39,19 @@ function isPlain(exponent: number): boolean {
   return exponent > 128 && exponent < 0x7f00;
 }
 
-function sum(page: DataView, env: FloatEnvironment, aSign: number, aExp: number, aHigh: number, aLow: number, bSign: number, bExp: number, bHigh: number, bLow: number, to: number): boolean {
+function sum(
+  page: DataView,
+  env: FloatEnvironment,
+  aSign: number,
+  aExp: number,
+  aHigh: number,
+  aLow: number,
+  bSign: number,
+  bExp: number,
+  bHigh: number,
+  bLow: number,
+  to: number,
+): boolean {
   // The larger magnitude first.
   if (aExp < bExp || (aExp === bExp && (aHigh < bHigh || (aHigh === bHigh && aLow < bLow)))) {
     return sum(page, env, bSign, bExp, bHigh, bLow, aSign, aExp, aHigh, aLow, to);
@@ -68,7 +87,15 @@ function alignRight(h: number, l: number, count: number): void {
   rest = below;
 }
 
-function addAligned(page: DataView, env: FloatEnvironment, sign: number, exponent: number, aHigh: number, aLow: number, to: number): boolean {
+function addAligned(
+  page: DataView,
+  env: FloatEnvironment,
+  sign: number,
+  exponent: number,
+  aHigh: number,
+  aLow: number,
+  to: number,
+): boolean {
   const lowSum = aLow + low;
   const highSum = aHigh + high + (lowSum > 0xffffffff ? 1 : 0);
   low = lowSum >>> 0;
@@ -82,7 +109,15 @@ function addAligned(page: DataView, env: FloatEnvironment, sign: number, exponen
   return round(page, env, sign, exponent, to);
 }
 
-function subtractAligned(page: DataView, env: FloatEnvironment, sign: number, exponent: number, aHigh: number, aLow: number, to: number): boolean {
+function subtractAligned(
+  page: DataView,
+  env: FloatEnvironment,
+  sign: number,
+  exponent: number,
+  aHigh: number,
+  aLow: number,
+  to: number,
+): boolean {
   // a − (high:low:rest + sticky): what lies below `rest` borrows one and leaves something sticky.
   let borrow = sticky ? 1 : 0;
   const restDifference = 0 - rest - borrow;
@@ -114,7 +149,17 @@ function normalize(): number {
   return moved + count;
 }
 
-function product(page: DataView, env: FloatEnvironment, aTop: number, aHigh: number, aLow: number, bTop: number, bHigh: number, bLow: number, to: number): boolean {
+function product(
+  page: DataView,
+  env: FloatEnvironment,
+  aTop: number,
+  aHigh: number,
+  aLow: number,
+  bTop: number,
+  bHigh: number,
+  bLow: number,
+  to: number,
+): boolean {
   const exponent = (aTop & 0x7fff) + (bTop & 0x7fff) - 0x3fff + 1;
   if (!isPlain(exponent)) return false;
   multiply64(aHigh, aLow, bHigh, bLow);
@@ -146,7 +191,8 @@ function multiply64(aHigh: number, aLow: number, bHigh: number, bLow: number): v
   let word1 = highProduct(aLow, bLow) + (Math.imul(aHigh, bLow) >>> 0) + (Math.imul(aLow, bHigh) >>> 0);
   const carry1 = Math.floor(word1 / 0x100000000);
   word1 %= 0x100000000;
-  const word2 = highProduct(aHigh, bLow) + highProduct(aLow, bHigh) + (Math.imul(aHigh, bHigh) >>> 0) + carry1;
+  const word2 =
+    highProduct(aHigh, bLow) + highProduct(aLow, bHigh) + (Math.imul(aHigh, bHigh) >>> 0) + carry1;
   high = (highProduct(aHigh, bHigh) + Math.floor(word2 / 0x100000000)) >>> 0;
   low = word2 % 0x100000000;
   rest = word1;

@@ -67,17 +67,31 @@ export function unpack(format: Format, pattern: bigint): Unpacked {
   }
   if (biased === 0) {
     if (stored === 0n) return { ...base, kind: 'zero' };
-    return { kind: 'finite', sign, exponent: format.emin - format.precision + 1, significand: stored, denormal: true };
+    return {
+      kind: 'finite',
+      sign,
+      exponent: format.emin - format.precision + 1,
+      significand: stored,
+      denormal: true,
+    };
   }
   if (!hasInteger) return { ...base, kind: 'unsupported' };
   const significand = format.explicit ? stored : stored | integer;
-  return { kind: 'finite', sign, exponent: biased - format.emax - format.precision + 1, significand, denormal: false };
+  return {
+    kind: 'finite',
+    sign,
+    exponent: biased - format.emax - format.precision + 1,
+    significand,
+    denormal: false,
+  };
 }
 
 /** The pattern of a biased exponent and a significand field (with the leading bit where it is stored). */
 export function pack(format: Format, sign: number, biased: number, field: bigint): bigint {
   const width = BigInt(fieldBits(format));
-  return (BigInt(sign) << BigInt(format.bits - 1)) | (BigInt(biased) << width) | (field & ((1n << width) - 1n));
+  return (
+    (BigInt(sign) << BigInt(format.bits - 1)) | (BigInt(biased) << width) | (field & ((1n << width) - 1n))
+  );
 }
 
 export function infinity(format: Format, sign: number): bigint {

@@ -32,7 +32,16 @@ export interface FloatEnvironment {
 
 export function newEnvironment(more: Partial<FloatEnvironment> = {}): FloatEnvironment {
   return {
-    rounding: ROUND_NEAREST, precision: 64, masks: 0x3f, flushToZero: false, denormalsAreZero: false, x87: false, sourceDenormal: false, flags: 0, roundedUp: false, ...more,
+    rounding: ROUND_NEAREST,
+    precision: 64,
+    masks: 0x3f,
+    flushToZero: false,
+    denormalsAreZero: false,
+    x87: false,
+    sourceDenormal: false,
+    flags: 0,
+    roundedUp: false,
+    ...more,
   };
 }
 
@@ -47,7 +56,12 @@ export function environmentOfMxcsr(mxcsr: number): FloatEnvironment {
 }
 
 /** Drops `shift` low bits by the rounding rule; tells whether anything was lost and whether the magnitude grew. */
-export function roundShift(value: bigint, shift: number, sign: number, rounding: number): { value: bigint; inexact: boolean; up: boolean } {
+export function roundShift(
+  value: bigint,
+  shift: number,
+  sign: number,
+  rounding: number,
+): { value: bigint; inexact: boolean; up: boolean } {
   if (shift <= 0) return { value: value << BigInt(-shift), inexact: false, up: false };
   const kept = value >> BigInt(shift);
   const lost = value - (kept << BigInt(shift));
@@ -73,13 +87,20 @@ function roundsUp(kept: bigint, lost: bigint, half: bigint, sign: number, roundi
  * The pattern of (−1)^sign × significand × 2^exponent, significand > 0. A caller that has more bits than it can give jams
  * them into the lowest bit; then it must give at least two bits more than the format's precision.
  */
-export function roundPack(format: Format, env: FloatEnvironment, sign: number, exponent: number, significand: bigint): bigint {
+export function roundPack(
+  format: Format,
+  env: FloatEnvironment,
+  sign: number,
+  exponent: number,
+  significand: bigint,
+): bigint {
   const precision = Math.min(format.precision, env.precision);
   const length = bitLength(significand);
   const top = exponent + length - 1;
   const normal = roundShift(significand, length - precision, sign, env.rounding);
   const carry = normal.value >> BigInt(precision) === 0n ? 0 : 1;
-  if (top + carry < format.emin) return roundTiny(format, env, sign, exponent, significand, precision, normal);
+  if (top + carry < format.emin)
+    return roundTiny(format, env, sign, exponent, significand, precision, normal);
   const raisedTop = top + carry;
   const value = carry === 0 ? normal.value : normal.value >> 1n;
   if (raisedTop > format.emax) return overflow(format, env, sign, raisedTop, value, precision, normal);
@@ -101,14 +122,24 @@ interface Rounded {
 /** The x87 keeps what a handler needs to know of a result that does not fit. */
 const BIAS_ADJUST = 24576;
 
-function overflow(format: Format, env: FloatEnvironment, sign: number, top: number, value: bigint, precision: number, rounded: Rounded): bigint {
+function overflow(
+  format: Format,
+  env: FloatEnvironment,
+  sign: number,
+  top: number,
+  value: bigint,
+  precision: number,
+  rounded: Rounded,
+): bigint {
   env.flags |= OE;
   if ((env.masks & OE) === 0) {
     if (rounded.inexact) env.flags |= PE;
     env.roundedUp = rounded.up;
     if (!env.x87 || format !== F80) return zero(format, sign);
     // FSCALE can leave the range by more than the adjustment: then it is infinity.
-    return top - BIAS_ADJUST > format.emax ? infinity(format, sign) : packNormal(format, sign, top - BIAS_ADJUST, value, precision);
+    return top - BIAS_ADJUST > format.emax
+      ? infinity(format, sign)
+      : packNormal(format, sign, top - BIAS_ADJUST, value, precision);
   }
   env.flags |= PE;
   const toInfinity = env.rounding === ROUND_NEAREST || env.rounding === (sign === 1 ? ROUND_DOWN : ROUND_UP);
@@ -120,11 +151,21 @@ function overflow(format: Format, env: FloatEnvironment, sign: number, top: numb
   return (largest >> dropped) << dropped;
 }
 
-function roundTiny(format: Format, env: FloatEnvironment, sign: number, exponent: number, significand: bigint, precision: number, normal: Rounded): bigint {
+function roundTiny(
+  format: Format,
+  env: FloatEnvironment,
+  sign: number,
+  exponent: number,
+  significand: bigint,
+  precision: number,
+  normal: Rounded,
+): bigint {
   if ((env.masks & UE) === 0) {
     env.flags |= UE | (normal.inexact ? PE : 0);
     env.roundedUp = normal.up;
-    return env.x87 && format === F80 ? adjustedTiny(format, sign, exponent, significand, precision, env.rounding) : zero(format, sign);
+    return env.x87 && format === F80
+      ? adjustedTiny(format, sign, exponent, significand, precision, env.rounding)
+      : zero(format, sign);
   }
   if (env.flushToZero) {
     env.flags |= UE | PE;
@@ -140,7 +181,14 @@ function roundTiny(format: Format, env: FloatEnvironment, sign: number, exponent
   return pack(format, sign, biased, field);
 }
 
-function adjustedTiny(format: Format, sign: number, exponent: number, significand: bigint, precision: number, rounding: number): bigint {
+function adjustedTiny(
+  format: Format,
+  sign: number,
+  exponent: number,
+  significand: bigint,
+  precision: number,
+  rounding: number,
+): bigint {
   const length = bitLength(significand);
   const rounded = roundShift(significand, length - precision, sign, rounding);
   const carry = rounded.value >> BigInt(precision) === 0n ? 0 : 1;
@@ -148,4 +196,3 @@ function adjustedTiny(format: Format, sign: number, exponent: number, significan
   if (top < format.emin) return zero(format, sign);
   return packNormal(format, sign, top, carry === 0 ? rounded.value : rounded.value >> 1n, precision);
 }
-

@@ -37,9 +37,13 @@ import {
   verifyRead,
   verifyWrite,
 } from './segmentation.js';
+import { SSE_HELPERS } from './sse.js';
 import { syscall, sysenter, sysexit, sysret } from './system-call.js';
+import { X87_HELPERS } from './x87.js';
 
 export const HELPERS: Readonly<Record<string, Helper>> = {
+  ...SSE_HELPERS,
+  ...X87_HELPERS,
   clearTaskSwitched,
   cpuid,
   debugTrap,

@@ -1,7 +1,18 @@
 // The exact way through SSE floating point: what generated code leaves to software because a flag may change, rounding is not to nearest,
 // or an operand is special. Intel SDM vol. 1 §11.5 (SIMD exceptions), §4.9.1. Operands and results lie in VECTOR_SCRATCH.
 import { CR4, HELPER_ARG0, MXCSR, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
-import { add, compare, divide, invalid, maximum, minimum, multiply, operand, squareRoot, subtract } from '#shared/x86/softfloat/arithmetic.js';
+import {
+  add,
+  compare,
+  divide,
+  invalid,
+  maximum,
+  minimum,
+  multiply,
+  operand,
+  squareRoot,
+  subtract,
+} from '#shared/x86/softfloat/arithmetic.js';
 import type { Comparison } from '#shared/x86/softfloat/arithmetic.js';
 import { convert, fromInteger, roundToIntegral, toInteger } from '#shared/x86/softfloat/conversion.js';
 import { DE, F32, F64, IE, ZE, infinity, isNan, quietNan, zero } from '#shared/x86/softfloat/format.js';
@@ -24,11 +35,16 @@ interface Shape {
   readonly lanes: number;
 }
 const SHAPES: readonly Shape[] = [
-  { format: F32, lanes: 4 }, { format: F64, lanes: 2 }, { format: F32, lanes: 1 }, { format: F64, lanes: 1 },
+  { format: F32, lanes: 4 },
+  { format: F64, lanes: 2 },
+  { format: F32, lanes: 1 },
+  { format: F64, lanes: 1 },
 ];
 
 function readLane(page: DataView, at: number, format: Format, lane: number): bigint {
-  return format.bits === 32 ? BigInt(page.getUint32(at + 4 * lane, true)) : page.getBigUint64(at + 8 * lane, true);
+  return format.bits === 32
+    ? BigInt(page.getUint32(at + 4 * lane, true))
+    : page.getBigUint64(at + 8 * lane, true);
 }
 
 function writeLane(page: DataView, at: number, format: Format, lane: number, value: bigint): void {
@@ -53,9 +69,13 @@ function finish(page: DataView, env: FloatEnvironment, raise: Raise): number {
 type Operation = (format: Format, env: FloatEnvironment, a: bigint, b: bigint, lane: number) => bigint;
 
 const OPERATIONS: Readonly<Record<keyof typeof ARITHMETIC_NUMBER, Operation>> = {
-  add, sub: subtract, mul: multiply, div: divide,
+  add,
+  sub: subtract,
+  mul: multiply,
+  div: divide,
   sqrt: (format, env, _a, b) => squareRoot(format, env, b),
-  min: minimum, max: maximum,
+  min: minimum,
+  max: maximum,
   addsub: (format, env, a, b, lane) => ((lane & 1) === 0 ? subtract : add)(format, env, a, b),
   rcp: (format, _env, _a, b) => approximation(format, b, false),
   rsqrt: (format, _env, _a, b) => approximation(format, b, true),
@@ -81,7 +101,13 @@ export function arithmetic(page: DataView, operation: number, shapeNumber: numbe
   const env = environment(page);
   const operate = BY_NUMBER[operation]!;
   for (let lane = 0; lane < lanes; lane++) {
-    const result = operate(format, env, readLane(page, VECTOR_SCRATCH, format, lane), readLane(page, VECTOR_SCRATCH + 16, format, lane), lane);
+    const result = operate(
+      format,
+      env,
+      readLane(page, VECTOR_SCRATCH, format, lane),
+      readLane(page, VECTOR_SCRATCH + 16, format, lane),
+      lane,
+    );
     writeLane(page, VECTOR_SCRATCH, format, lane, result);
   }
   return finish(page, env, raise);
@@ -94,29 +120,52 @@ export function dotProduct(page: DataView, control: number, shapeNumber: number,
   let terms: bigint[] = [];
   for (let lane = 0; lane < lanes; lane++) {
     const taken = ((control >> (4 + lane)) & 1) !== 0;
-    terms.push(taken ? multiply(format, env, readLane(page, VECTOR_SCRATCH, format, lane), readLane(page, VECTOR_SCRATCH + 16, format, lane)) : 0n);
+    terms.push(
+      taken
+        ? multiply(
+            format,
+            env,
+            readLane(page, VECTOR_SCRATCH, format, lane),
+            readLane(page, VECTOR_SCRATCH + 16, format, lane),
+          )
+        : 0n,
+    );
   }
   while (terms.length > 1 && (env.flags & ~env.masks) === 0) {
     const sums: bigint[] = [];
     for (let i = 0; i < terms.length; i += 2) sums.push(add(format, env, terms[i]!, terms[i + 1]!));
     terms = sums;
   }
-  for (let lane = 0; lane < lanes; lane++) writeLane(page, VECTOR_SCRATCH, format, lane, ((control >> lane) & 1) !== 0 ? terms[0]! : 0n);
+  for (let lane = 0; lane < lanes; lane++)
+    writeLane(page, VECTOR_SCRATCH, format, lane, ((control >> lane) & 1) !== 0 ? terms[0]! : 0n);
   return finish(page, env, raise);
 }
 
 function holds(predicate: number, result: Comparison): boolean {
-  const plain = [result === 0, result === -1, result === -1 || result === 0, result === 'unordered'][predicate & 3]!;
+  const plain = [result === 0, result === -1, result === -1 || result === 0, result === 'unordered'][
+    predicate & 3
+  ]!;
   return (predicate & 4) === 0 ? plain : !plain;
 }
 
 /** CMPccPS…: EQ, UNORD, NEQ and ORD take quiet NaNs without an exception. */
-export function comparePredicate(page: DataView, predicate: number, shapeNumber: number, raise: Raise): number {
+export function comparePredicate(
+  page: DataView,
+  predicate: number,
+  shapeNumber: number,
+  raise: Raise,
+): number {
   const { format, lanes } = SHAPES[shapeNumber]!;
   const env = environment(page);
   const quiet = (predicate & 3) === 0 || (predicate & 3) === 3;
   for (let lane = 0; lane < lanes; lane++) {
-    const result = compare(format, env, readLane(page, VECTOR_SCRATCH, format, lane), readLane(page, VECTOR_SCRATCH + 16, format, lane), quiet);
+    const result = compare(
+      format,
+      env,
+      readLane(page, VECTOR_SCRATCH, format, lane),
+      readLane(page, VECTOR_SCRATCH + 16, format, lane),
+      quiet,
+    );
     writeLane(page, VECTOR_SCRATCH, format, lane, holds(predicate, result) ? -1n : 0n);
   }
   return finish(page, env, raise);
@@ -126,8 +175,18 @@ export function comparePredicate(page: DataView, predicate: number, shapeNumber:
 export function compareFlags(page: DataView, quiet: number, shapeNumber: number, raise: Raise): number {
   const { format } = SHAPES[shapeNumber]!;
   const env = environment(page);
-  const result = compare(format, env, readLane(page, VECTOR_SCRATCH, format, 0), readLane(page, VECTOR_SCRATCH + 16, format, 0), quiet !== 0);
-  page.setInt32(HELPER_ARG0, result === 'unordered' ? 0x45 : result === 0 ? 0x40 : result === -1 ? 1 : 0, true);
+  const result = compare(
+    format,
+    env,
+    readLane(page, VECTOR_SCRATCH, format, 0),
+    readLane(page, VECTOR_SCRATCH + 16, format, 0),
+    quiet !== 0,
+  );
+  page.setInt32(
+    HELPER_ARG0,
+    result === 'unordered' ? 0x45 : result === 0 ? 0x40 : result === -1 ? 1 : 0,
+    true,
+  );
   return finish(page, env, raise);
 }
 
@@ -137,16 +196,34 @@ export function round(page: DataView, control: number, shapeNumber: number, rais
   const rounding = (control & 4) !== 0 ? env.rounding : control & 3;
   for (let lane = 0; lane < lanes; lane++) {
     const options = { rounding, suppressInexact: (control & 8) !== 0 };
-    writeLane(page, VECTOR_SCRATCH, format, lane, roundToIntegral(format, env, readLane(page, VECTOR_SCRATCH, format, lane), options));
+    writeLane(
+      page,
+      VECTOR_SCRATCH,
+      format,
+      lane,
+      roundToIntegral(format, env, readLane(page, VECTOR_SCRATCH, format, lane), options),
+    );
   }
   return finish(page, env, raise);
 }
 
 /** CVTSS2SI and friends: the integer to HELPER_ARG0. */
-export function scalarToInteger(page: DataView, floatBits: number, bits: number, truncate: number, raise: Raise): number {
+export function scalarToInteger(
+  page: DataView,
+  floatBits: number,
+  bits: number,
+  truncate: number,
+  raise: Raise,
+): number {
   const format = floatBits === 32 ? F32 : F64;
   const env = environment(page);
-  const value = toInteger(format, env, readLane(page, VECTOR_SCRATCH, format, 0), bits, truncate !== 0 ? ROUND_ZERO : env.rounding);
+  const value = toInteger(
+    format,
+    env,
+    readLane(page, VECTOR_SCRATCH, format, 0),
+    bits,
+    truncate !== 0 ? ROUND_ZERO : env.rounding,
+  );
   page.setBigInt64(HELPER_ARG0, value, true);
   return finish(page, env, raise);
 }
@@ -155,20 +232,29 @@ function integers(page: DataView, env: FloatEnvironment, format: Format, flags: 
   const rounding = (flags & CONVERT_TRUNCATE) !== 0 ? ROUND_ZERO : env.rounding;
   const lanes = 128 / format.bits;
   const values: bigint[] = [];
-  for (let lane = 0; lane < lanes; lane++) values.push(toInteger(format, env, readLane(page, VECTOR_SCRATCH, format, lane), 32, rounding));
-  for (let lane = 0; lane < 4; lane++) page.setInt32(VECTOR_SCRATCH + 4 * lane, Number(values[lane] ?? 0n), true);
+  for (let lane = 0; lane < lanes; lane++)
+    values.push(toInteger(format, env, readLane(page, VECTOR_SCRATCH, format, lane), 32, rounding));
+  for (let lane = 0; lane < 4; lane++)
+    page.setInt32(VECTOR_SCRATCH + 4 * lane, Number(values[lane] ?? 0n), true);
 }
 
 function changeFormat(page: DataView, env: FloatEnvironment, from: Format, to: Format, lanes: number): void {
   const values: bigint[] = [];
-  for (let lane = 0; lane < lanes; lane++) values.push(convert(from, to, env, readLane(page, VECTOR_SCRATCH, from, lane)));
+  for (let lane = 0; lane < lanes; lane++)
+    values.push(convert(from, to, env, readLane(page, VECTOR_SCRATCH, from, lane)));
   page.setBigUint64(VECTOR_SCRATCH + 8, 0n, true);
   values.forEach((value, lane) => writeLane(page, VECTOR_SCRATCH, to, lane, value));
 }
 
 function integersToSingles(page: DataView, env: FloatEnvironment, lanes: number): void {
   for (let lane = 0; lane < lanes; lane++) {
-    writeLane(page, VECTOR_SCRATCH, F32, lane, fromInteger(F32, env, BigInt(page.getInt32(VECTOR_SCRATCH + 4 * lane, true))));
+    writeLane(
+      page,
+      VECTOR_SCRATCH,
+      F32,
+      lane,
+      fromInteger(F32, env, BigInt(page.getInt32(VECTOR_SCRATCH + 4 * lane, true))),
+    );
   }
 }
 

@@ -83,7 +83,8 @@ function equalOrdered({ a, b, aLength, bLength }: Strings, count: number): numbe
   let bits = 0;
   for (let j = 0; j < count; j++) {
     let matches = true;
-    for (let i = 0; i < aLength && i + j < count && matches; i++) matches = i + j < bLength && a[i] === b[i + j];
+    for (let i = 0; i < aLength && i + j < count && matches; i++)
+      matches = i + j < bLength && a[i] === b[i + j];
     if (matches) bits |= 1 << j;
   }
   return bits;
@@ -102,7 +103,11 @@ export function compareStrings(page: DataView, control: number): number {
   const aLength = explicit ? explicitLength(page, HELPER_ARG0, count) : implicitLength(A, count);
   const bLength = explicit ? explicitLength(page, HELPER_ARG1, count) : implicitLength(B, count);
   const bits = polarize(control, aggregate(control, { a: A, b: B, aLength, bLength }, count), bLength, count);
-  const flags = (bits !== 0 ? CF : 0) | (bLength < count ? ZF : 0) | (aLength < count ? SF : 0) | ((bits & 1) !== 0 ? OF : 0);
+  const flags =
+    (bits !== 0 ? CF : 0) |
+    (bLength < count ? ZF : 0) |
+    (aLength < count ? SF : 0) |
+    ((bits & 1) !== 0 ? OF : 0);
   if ((control & STRING_MASK) !== 0) putMask(page, control, bits, count);
   else page.setInt32(HELPER_ARG0, indexOf(control, bits, count), true);
   page.setInt32(HELPER_ARG1, flags, true);
@@ -123,7 +128,8 @@ function putMask(page: DataView, control: number, bits: number, count: number): 
     return;
   }
   const bytes = 16 / count;
-  for (let i = 0; i < 16; i++) if (((bits >> Math.floor(i / bytes)) & 1) !== 0) page.setUint8(VECTOR_SCRATCH + i, 0xff);
+  for (let i = 0; i < 16; i++)
+    if (((bits >> Math.floor(i / bytes)) & 1) !== 0) page.setUint8(VECTOR_SCRATCH + i, 0xff);
 }
 
 /** The reflected Castagnoli polynomial. */

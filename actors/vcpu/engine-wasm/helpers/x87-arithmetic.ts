@@ -112,7 +112,11 @@ export function compareFlags(unit: X87Unit, control: number, index: number, imag
     result = compare(F80, env, unit.read(0), unit.read(index), (control & 1) !== 0);
     if (unit.finish()) return 0;
   }
-  unit.page.setInt32(HELPER_ARG0, result === 'unordered' ? 0x45 : result === 0 ? 0x40 : result === -1 ? 1 : 0, true);
+  unit.page.setInt32(
+    HELPER_ARG0,
+    result === 'unordered' ? 0x45 : result === 0 ? 0x40 : result === -1 ? 1 : 0,
+    true,
+  );
   if (control >> 1 !== 0) unit.pop();
   return 0;
 }
@@ -121,7 +125,14 @@ export function compareFlags(unit: X87Unit, control: number, index: number, imag
 export function examine(unit: X87Unit): number {
   unit.noteInstruction();
   const a = unpack(F80, unit.read(0));
-  const classes = { unsupported: 0, qnan: C0, snan: C0, finite: a.denormal ? C3 | C2 : C2, infinity: C2 | C0, zero: C3 };
+  const classes = {
+    unsupported: 0,
+    qnan: C0,
+    snan: C0,
+    finite: a.denormal ? C3 | C2 : C2,
+    infinity: C2 | C0,
+    zero: C3,
+  };
   const condition = unit.isEmpty(0) ? C3 | C0 : classes[a.kind];
   unit.setCondition(CONDITION_MASK | C1, condition | (a.sign === 1 ? C1 : 0));
   return 0;

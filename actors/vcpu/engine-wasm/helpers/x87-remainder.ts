@@ -33,7 +33,13 @@ interface RemainderResult {
   readonly conditions: number;
 }
 
-function remainder(env: FloatEnvironment, a: Unpacked, b: Unpacked, unchanged: bigint, nearest: boolean): RemainderResult {
+function remainder(
+  env: FloatEnvironment,
+  a: Unpacked,
+  b: Unpacked,
+  unchanged: bigint,
+  nearest: boolean,
+): RemainderResult {
   const special = specialOperands(F80, env, a, b);
   if (special !== undefined) return { value: special, conditions: 0 };
   if (a.kind === 'infinity' || b.kind === 'zero') return { value: invalid(F80, env), conditions: 0 };
@@ -72,7 +78,9 @@ function reduceStep(env: FloatEnvironment, a: Unpacked, b: Unpacked, distance: n
 
 function signed(env: FloatEnvironment, sign: number, magnitude: bigint, exponent: number): bigint {
   if (magnitude === 0n) return zero(F80, sign);
-  return magnitude < 0n ? roundPack(F80, env, sign ^ 1, exponent, -magnitude) : roundPack(F80, env, sign, exponent, magnitude);
+  return magnitude < 0n
+    ? roundPack(F80, env, sign ^ 1, exponent, -magnitude)
+    : roundPack(F80, env, sign, exponent, magnitude);
 }
 
 /** FSCALE: ST(0) × 2^trunc(ST(1)). */

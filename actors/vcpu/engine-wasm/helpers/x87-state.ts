@@ -1,7 +1,18 @@
 // x87 control and the memory images of FXSAVE, FNSAVE and FNSTENV, built in and read from FX_IMAGE of the state page.
 // Intel SDM vol. 1 §8.1.10 (environment and state images), §10.5.1 (FXSAVE area), vol. 2 FXSAVE, FNSAVE, FNINIT. FCS and FDS are zero.
 import {
-  CR0, FX_IMAGE, MXCSR, X87, X87_CONTROL, X87_DP, X87_IP, X87_OPCODE, X87_STATUS, X87_TAGS, X87_TOP, XMM,
+  CR0,
+  FX_IMAGE,
+  MXCSR,
+  X87,
+  X87_CONTROL,
+  X87_DP,
+  X87_IP,
+  X87_OPCODE,
+  X87_STATUS,
+  X87_TAGS,
+  X87_TOP,
+  XMM,
 } from '#shared/x86/cpu-state.js';
 import { F80, unpack } from '#shared/x86/softfloat/format.js';
 import { MXCSR_MASK, FX_64BIT_MODE, FX_64BIT_POINTERS } from '#shared/x86/semantics/sse-state.js';
@@ -58,7 +69,8 @@ function fullTags(unit: X87Unit): number {
 
 function setFullTags(unit: X87Unit, word: number): void {
   let tags = 0;
-  for (let physical = 0; physical < 8; physical++) if (((word >> (2 * physical)) & 3) !== 3) tags |= 1 << physical;
+  for (let physical = 0; physical < 8; physical++)
+    if (((word >> (2 * physical)) & 3) !== 3) tags |= 1 << physical;
   unit.tags = tags;
 }
 
@@ -77,7 +89,13 @@ export function environmentImage(unit: X87Unit, bits: number): number {
     return 0;
   }
   const dwords = words.map((word) => (word & 0xffff) | 0xffff0000);
-  if (real) dwords.push((ip & 0xffff) | 0xffff0000, ((ip >>> 16) << 12) | opcode, (dp & 0xffff) | 0xffff0000, (dp >>> 16) << 12);
+  if (real)
+    dwords.push(
+      (ip & 0xffff) | 0xffff0000,
+      ((ip >>> 16) << 12) | opcode,
+      (dp & 0xffff) | 0xffff0000,
+      (dp >>> 16) << 12,
+    );
   else dwords.push(ip, opcode << 16, dp, 0xffff0000);
   dwords.forEach((dword, i) => page.setInt32(FX_IMAGE + 4 * i, dword, true));
   return 0;
@@ -138,8 +156,16 @@ export function extendedSaveImage(unit: X87Unit, form: number): number {
   page.setUint16(FX_IMAGE + 2, statusWord(unit), true);
   page.setUint16(FX_IMAGE + 4, unit.tags, true);
   page.setUint16(FX_IMAGE + 6, page.getUint16(X87_OPCODE, true) & 0x7ff, true);
-  page.setBigUint64(FX_IMAGE + 8, long ? page.getBigUint64(X87_IP, true) : BigInt(page.getUint32(X87_IP, true)), true);
-  page.setBigUint64(FX_IMAGE + 16, long ? page.getBigUint64(X87_DP, true) : BigInt(page.getUint32(X87_DP, true)), true);
+  page.setBigUint64(
+    FX_IMAGE + 8,
+    long ? page.getBigUint64(X87_IP, true) : BigInt(page.getUint32(X87_IP, true)),
+    true,
+  );
+  page.setBigUint64(
+    FX_IMAGE + 16,
+    long ? page.getBigUint64(X87_DP, true) : BigInt(page.getUint32(X87_DP, true)),
+    true,
+  );
   page.setInt32(FX_IMAGE + 24, page.getInt32(MXCSR, true), true);
   page.setInt32(FX_IMAGE + 28, MXCSR_MASK, true);
   for (let i = 0; i < 8; i++) {
@@ -157,7 +183,11 @@ function copyVectors(page: DataView, from: number, to: number, form: number): vo
 }
 
 /** FXRSTOR from FX_IMAGE; #GP(0) when MXCSR has a reserved bit set. */
-export function extendedRestoreImage(unit: X87Unit, form: number, raise: (vector: number, errorCode: number) => number): number {
+export function extendedRestoreImage(
+  unit: X87Unit,
+  form: number,
+  raise: (vector: number, errorCode: number) => number,
+): number {
   const { page } = unit;
   const mxcsr = page.getInt32(FX_IMAGE + 24, true);
   if ((mxcsr & ~MXCSR_MASK) !== 0) return raise(VECTOR_GP, 0);
@@ -166,8 +196,16 @@ export function extendedRestoreImage(unit: X87Unit, form: number, raise: (vector
   setStatusWord(unit, page.getUint16(FX_IMAGE + 2, true));
   page.setInt32(X87_TAGS, page.getUint8(FX_IMAGE + 4), true);
   page.setInt32(X87_OPCODE, page.getUint16(FX_IMAGE + 6, true) & 0x7ff, true);
-  page.setBigUint64(X87_IP, long ? page.getBigUint64(FX_IMAGE + 8, true) : BigInt(page.getUint32(FX_IMAGE + 8, true)), true);
-  page.setBigUint64(X87_DP, long ? page.getBigUint64(FX_IMAGE + 16, true) : BigInt(page.getUint32(FX_IMAGE + 16, true)), true);
+  page.setBigUint64(
+    X87_IP,
+    long ? page.getBigUint64(FX_IMAGE + 8, true) : BigInt(page.getUint32(FX_IMAGE + 8, true)),
+    true,
+  );
+  page.setBigUint64(
+    X87_DP,
+    long ? page.getBigUint64(FX_IMAGE + 16, true) : BigInt(page.getUint32(FX_IMAGE + 16, true)),
+    true,
+  );
   page.setInt32(MXCSR, mxcsr, true);
   for (let i = 0; i < 8; i++) copyRegister(page, FX_IMAGE + 32 + 16 * i, X87 + ((unit.top + i) & 7) * 16);
   copyVectors(page, FX_IMAGE + 160, XMM, form);

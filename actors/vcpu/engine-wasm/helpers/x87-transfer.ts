@@ -7,7 +7,16 @@ import type { FloatEnvironment } from '#shared/x86/softfloat/rounding.js';
 import { ROUND_ZERO } from '#shared/x86/softfloat/rounding.js';
 import { extendedConstant } from '#shared/x86/softfloat/constant.js';
 import {
-  C1, INDEFINITE, SOURCE_BCD, SOURCE_F32, SOURCE_F64, SOURCE_F80, SOURCE_I16, SOURCE_I32, SOURCE_I64, quieten,
+  C1,
+  INDEFINITE,
+  SOURCE_BCD,
+  SOURCE_F32,
+  SOURCE_F64,
+  SOURCE_F80,
+  SOURCE_I16,
+  SOURCE_I32,
+  SOURCE_I64,
+  quieten,
 } from './x87-unit.js';
 import type { X87Unit } from './x87-unit.js';
 
@@ -125,7 +134,8 @@ function storedValue(type: number, env: FloatEnvironment, value: bigint, truncat
 function putDatum(unit: X87Unit, type: number, value: bigint): void {
   const { page } = unit;
   page.setBigUint64(VECTOR_SCRATCH, BigInt.asUintN(64, value), true);
-  if (type === SOURCE_F80 || type === SOURCE_BCD) page.setUint16(VECTOR_SCRATCH + 8, Number(value >> 64n), true);
+  if (type === SOURCE_F80 || type === SOURCE_BCD)
+    page.setUint16(VECTOR_SCRATCH + 8, Number(value >> 64n), true);
 }
 
 /** FST ST(i), FSTP ST(i): a copy, no exception but the stack's. */

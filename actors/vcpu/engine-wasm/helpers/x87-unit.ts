@@ -2,9 +2,29 @@
 // (exceptions). Status lives without TOP; ES and B always follow from the flags and masks. FCS and FDS are deprecated
 // and stay zero.
 import {
-  RIP, VECTOR_SCRATCH, X87, X87_CONTROL, X87_IP, X87_STATUS, X87_TAGS, X87_TOP,
+  RIP,
+  VECTOR_SCRATCH,
+  X87,
+  X87_CONTROL,
+  X87_IP,
+  X87_STATUS,
+  X87_TAGS,
+  X87_TOP,
 } from '#shared/x86/cpu-state.js';
-import { DE, F32, F64, F80, IE, PE, ZE, defaultNan, isNan, pack, quietBit, unpack } from '#shared/x86/softfloat/format.js';
+import {
+  DE,
+  F32,
+  F64,
+  F80,
+  IE,
+  PE,
+  ZE,
+  defaultNan,
+  isNan,
+  pack,
+  quietBit,
+  unpack,
+} from '#shared/x86/softfloat/format.js';
 import type { Format } from '#shared/x86/softfloat/format.js';
 import { newEnvironment } from '#shared/x86/softfloat/rounding.js';
 import type { FloatEnvironment } from '#shared/x86/softfloat/rounding.js';
@@ -159,7 +179,9 @@ export class X87Unit {
       case SOURCE_F64:
         return this.#widen(F64, page.getBigUint64(VECTOR_SCRATCH, true));
       case SOURCE_F80:
-        return (BigInt(page.getUint16(VECTOR_SCRATCH + 8, true)) << 64n) | page.getBigUint64(VECTOR_SCRATCH, true);
+        return (
+          (BigInt(page.getUint16(VECTOR_SCRATCH + 8, true)) << 64n) | page.getBigUint64(VECTOR_SCRATCH, true)
+        );
       case SOURCE_I16:
         return exactInteger(BigInt(page.getInt16(VECTOR_SCRATCH, true)));
       case SOURCE_I32:
@@ -167,7 +189,9 @@ export class X87Unit {
       case SOURCE_I64:
         return exactInteger(page.getBigInt64(VECTOR_SCRATCH, true));
       default:
-        return bcdValue((BigInt(page.getUint16(VECTOR_SCRATCH + 8, true)) << 64n) | page.getBigUint64(VECTOR_SCRATCH, true));
+        return bcdValue(
+          (BigInt(page.getUint16(VECTOR_SCRATCH + 8, true)) << 64n) | page.getBigUint64(VECTOR_SCRATCH, true),
+        );
     }
   }
 

@@ -1,14 +1,42 @@
 // The x87 and FXSAVE helpers by name, as generated code calls them. They work on the state page alone: operands come
 // and go through VECTOR_SCRATCH and FX_IMAGE, so that memory accesses stay in generated code.
-import { CPU_STATE_BYTES, EXCEPTION_ERROR_CODE, EXCEPTION_VECTOR, EXIT_EXCEPTION } from '#shared/x86/cpu-state.js';
 import {
-  binaryMemory, binaryStack, compareFlags, compareMemory, compareStack, compareZero, examine, unary,
+  CPU_STATE_BYTES,
+  EXCEPTION_ERROR_CODE,
+  EXCEPTION_VECTOR,
+  EXIT_EXCEPTION,
+} from '#shared/x86/cpu-state.js';
+import {
+  binaryMemory,
+  binaryStack,
+  compareFlags,
+  compareMemory,
+  compareStack,
+  compareZero,
+  examine,
+  unary,
 } from './x87-arithmetic.js';
 import { partialRemainder, scale, extractExponent } from './x87-remainder.js';
 import {
-  environmentImage, extendedRestoreImage, extendedSaveImage, initialize, loadEnvironment, restoreImage, saveImage, setControl,
+  environmentImage,
+  extendedRestoreImage,
+  extendedSaveImage,
+  initialize,
+  loadEnvironment,
+  restoreImage,
+  saveImage,
+  setControl,
 } from './x87-state.js';
-import { exchange, loadConstant, loadMemory, loadStack, moveIf, stackControl, storeMemory, storeStack } from './x87-transfer.js';
+import {
+  exchange,
+  loadConstant,
+  loadMemory,
+  loadStack,
+  moveIf,
+  stackControl,
+  storeMemory,
+  storeStack,
+} from './x87-transfer.js';
 import { transcendental } from './x87-transcendental.js';
 import { X87Unit } from './x87-unit.js';
 
@@ -69,5 +97,7 @@ export const X87_HELPERS: Readonly<Record<string, PageHelper>> = {
   x87_save_image: onUnit(saveImage),
   x87_restore_image: onUnit(restoreImage),
   fxsave_image: onUnit(extendedSaveImage),
-  fxrstor_image: onUnit((unit, form) => extendedRestoreImage(unit, form, (vector, errorCode) => raiseByPage(unit.page, vector, errorCode))),
+  fxrstor_image: onUnit((unit, form) =>
+    extendedRestoreImage(unit, form, (vector, errorCode) => raiseByPage(unit.page, vector, errorCode)),
+  ),
 };
