@@ -83,9 +83,11 @@ function* variantsOf(form: InstructionForm, entry: SemanticsEntry): Generator<Sh
       if (entry.modeSensitive === true && address !== undefined && address.startsWith('legacy') === (modes.code === 64)) continue;
       for (const repeat of repeats) {
         const plain: ShapeVariant = { address, lock: false, repeat, ...modes, flagsDead: false, fusedCondition: undefined };
-        yield plain;
-        if (form.lockable && address !== undefined) yield { ...plain, lock: true };
-        if (entry.overwritesFlags === true) yield { ...plain, flagsDead: true };
+        const locks = form.lockable && address !== undefined ? [false, true] : [false];
+        for (const lock of locks) {
+          yield { ...plain, lock };
+          if (entry.overwritesFlags === true) yield { ...plain, lock, flagsDead: true };
+        }
         if (isFusible(form) && (address === undefined || address === 'base' || address === 'full'))
           for (let cc = 0; cc < 16; cc++) yield { ...plain, fusedCondition: cc };
       }
