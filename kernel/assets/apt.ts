@@ -22,8 +22,8 @@ export interface PackageVersion {
 export type TransferListener = (percent: number) => void;
 
 export interface Apt {
-  /** Fetches the index of every archive. Rejects only when apt got nothing at all. */
-  update(onTransfer: TransferListener): Promise<void>;
+  /** Fetches the index of every archive. Rejects only when that leaves none; returns what else apt complains about. */
+  update(onTransfer: TransferListener): Promise<string | undefined>;
   /** Age of the index in milliseconds; infinite when there is none. */
   indexAgeMs(): Promise<number>;
   /** Adds suites of the system's own archive; true when that changed the sources. */
@@ -156,12 +156,18 @@ async function prepareState(directory: string, system: SystemConfiguration): Pro
   return Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
 }
 
-async function update(run: Run, directory: string, onTransfer: TransferListener): Promise<void> {
+async function update(
+  run: Run,
+  directory: string,
+  onTransfer: TransferListener,
+): Promise<string | undefined> {
   const result = await run('apt-get', ['-q', 'update'], { onStatusLine: transferLines(onTransfer) });
-  // one archive out of reach does not matter as long as another has what we want
-  if (result.code !== 0 && (await indexAgeMs(directory)) === Infinity)
+  // apt may call a passing failure a success; and one archive out of reach does not matter if another has what we want
+  if ((await indexAgeMs(directory)) === Infinity)
     throw fetchFailure('cannot fetch the package index', result);
-  await writeFile(join(directory, 'updated'), '');
+  const complaint = firstComplaint(result);
+  if (complaint === undefined) await writeFile(join(directory, 'updated'), '');
+  return complaint;
 }
 
 async function indexAgeMs(directory: string): Promise<number> {
@@ -230,18 +236,20 @@ function transferLines(onTransfer: TransferListener): (line: string) => void {
 }
 
 function fetchFailure(what: string, result: ToolResult): TroupeError {
-  const complaint = result.stderr
-    .split('\n')
-    .filter((line) => /^[EW]:/.test(line))
-    .at(0)
-    ?.slice(2)
-    .trim();
+  const complaint = firstComplaint(result);
   return new TroupeError(
     'asset-fetch-failed',
     complaint === undefined ? what : `${what}: ${complaint}`,
     `check the network and the system's apt sources, then try again; or ${OWN_KERNEL_HINT}`,
     { cause: new Error(result.stderr.trim()) },
   );
+}
+
+function firstComplaint(result: ToolResult): string | undefined {
+  const line = result.stderr
+    .split('\n')
+    .find((line) => /^[EW]: /.test(line) && !line.includes('unsandboxed'));
+  return line?.slice(2).trim();
 }
 
 async function releaseCodename(): Promise<string> {

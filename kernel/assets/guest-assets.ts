@@ -3,9 +3,20 @@
 // cache by a rename of a complete, verified directory, so that an interrupted run leaves nothing half done.
 
 import { createHash } from 'node:crypto';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { TroupeError } from '#shared/base/error.js';
 import { openApt, type Apt, type PackageVersion } from '#kernel/assets/apt.js';
 import { readAppletNames } from '#kernel/assets/busybox.js';
@@ -49,54 +60,105 @@ interface Selection {
   busybox: string;
 }
 
+/** A failure with an index older than this may be the index's fault. */
+const STALE_INDEX_MS = 60_000;
+
 type Report = (phase: AssetPhase, message: string, percent?: number) => void;
 
 /** Rejects with TroupeError `missing-tool` or `asset-fetch-failed`; both say what to do. */
 export async function ensureGuestAssets(options: GuestAssetsOptions = {}): Promise<GuestAssets> {
   const series = options.kernel ?? 'default';
-  const cache =
-    options.cacheDir ?? join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'troupe');
+  const cache = resolve(
+    options.cacheDir ?? join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'troupe'),
+  );
   const report: Report = (phase, message, percent) =>
     options.onProgress?.(percent === undefined ? { phase, message } : { phase, message, percent });
-  if (options.refresh !== true) {
-    const cached = await findCached(cache, series);
-    if (cached) return cached;
+  const refresh = options.refresh === true;
+  const cached = refresh ? undefined : await findCached(cache, series);
+  if (cached) return cached;
+  const onWait = (): void => report('wait', 'waiting for another process that fetches guest assets');
+  try {
+    await mkdir(cache, { recursive: true });
+    return await withFileLock(join(cache, 'lock'), onWait, () => fillCache(cache, series, refresh, report));
+  } catch (error) {
+    if (error instanceof TroupeError || (error as NodeJS.ErrnoException).code === undefined) throw error;
+    const hint = 'set XDG_CACHE_HOME to a directory that can be written and has 300 MB free';
+    throw new TroupeError('asset-fetch-failed', `cannot fill the cache: ${(error as Error).message}`, hint, {
+      cause: error,
+    });
   }
-  await mkdir(cache, { recursive: true });
-  return withFileLock(
-    join(cache, 'lock'),
-    () => report('wait', 'waiting for another process that fetches guest assets'),
-    async () => {
-      const cached = options.refresh === true ? undefined : await findCached(cache, series);
-      if (cached) return cached;
-      const known = options.refresh === true ? undefined : await readSelection(cache, series);
-      const selection = known ?? (await fetchPieces(cache, series, report));
-      await buildInitrd(cache, selection, report);
-      return assetsOf(cache, selection);
-    },
-  );
+}
+
+async function fillCache(
+  cache: string,
+  series: KernelSeries,
+  refresh: boolean,
+  report: Report,
+): Promise<GuestAssets> {
+  await removeLeftovers(cache);
+  const known = refresh ? undefined : await readSelection(cache, series);
+  const selection = known ?? (await fetchPieces(cache, series, report));
+  if (!(await isThere(initrdPathOf(cache, selection)))) await buildInitrd(cache, selection, report);
+  return assetsOf(cache, selection);
 }
 
 async function fetchPieces(cache: string, series: KernelSeries, report: Report): Promise<Selection> {
   const apt = await openApt(join(cache, 'apt'));
+  try {
+    return await fetchFromIndex(apt, cache, series, report);
+  } catch (error) {
+    // an archive drops the files of an older index
+    if ((await apt.indexAgeMs()) < STALE_INDEX_MS) throw error;
+    report('index', 'the package index is out of date, fetching it again');
+    await apt.update((percent) => report('index', 'fetching the package index', percent));
+    return fetchFromIndex(apt, cache, series, report);
+  }
+}
+
+async function fetchFromIndex(
+  apt: Apt,
+  cache: string,
+  series: KernelSeries,
+  report: Report,
+): Promise<Selection> {
   const kernel = await resolveKernel(apt, series, (message, percent) => report('index', message, percent));
   const busybox = await resolveBusybox(apt);
   const busyboxName = `busybox-${busybox.version.replace(/[^\w.+~-]/g, '_')}`;
   await providePiece(join(cache, 'busybox', busyboxName), async (into) => {
     const tree = await unpack(apt, busybox, into, report);
-    await chmod(join(tree, 'bin/busybox'), 0o755);
-    await rename(join(tree, 'bin/busybox'), join(into, 'busybox'));
+    await copyFile(
+      join(tree, await firstThere(tree, ['bin/busybox', 'usr/bin/busybox'])),
+      join(into, 'busybox'),
+    );
+    await chmod(join(into, 'busybox'), 0o755);
   });
   const program = join(cache, 'busybox', busyboxName, 'busybox');
   await providePiece(kernelDirectory(cache, kernel.release), async (into) => {
     const tree = await unpack(apt, kernel.image, into, report);
     await copyFile(join(tree, `boot/vmlinuz-${kernel.release}`), join(into, 'bzImage'));
-    const modules = await collectModules(join(tree, 'lib/modules', kernel.release), WANTED_MODULES, program);
+    const root = await firstThere(tree, ['lib/modules', 'usr/lib/modules']);
+    const modules = await collectModules(join(tree, root, kernel.release), WANTED_MODULES, program);
     await storeModules(join(into, 'modules'), modules);
   });
   const selection: Selection = { release: kernel.release, busybox: busyboxName };
   await writeWhole(selectionFile(cache, series), `${JSON.stringify(selection)}\n`);
   return selection;
+}
+
+/** Packages of a release with merged /usr have their files below `usr`. */
+async function firstThere(tree: string, paths: readonly string[]): Promise<string> {
+  for (const path of paths) if (await isThere(join(tree, path))) return path;
+  throw new TroupeError('asset-fetch-failed', `a package holds none of ${paths.join(', ')}`, OWN_KERNEL_HINT);
+}
+
+/** What a run that was killed left; the caller holds the lock, so nobody is at work on it. */
+async function removeLeftovers(cache: string): Promise<void> {
+  for (const directory of ['kernel', 'busybox', 'initrd', '.']) {
+    const names = await readdir(join(cache, directory)).catch(() => []);
+    for (const name of names.filter((name) => name.includes('.partial-'))) {
+      await rm(join(cache, directory, name), { recursive: true, force: true });
+    }
+  }
 }
 
 /** Unpacks a package into `tree` under `into` and returns that directory. */

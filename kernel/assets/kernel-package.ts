@@ -32,10 +32,11 @@ export async function resolveKernel(
   onStep: (message: string, percent?: number) => void,
 ): Promise<KernelPackage> {
   const message = 'fetching the package index';
+  let complaint: string | undefined;
   const update = async (): Promise<void> => {
     onStep(message);
     const onTransfer: TransferListener = (percent) => onStep(message, percent);
-    await apt.update(onTransfer);
+    complaint = await apt.update(onTransfer);
   };
   if ((await apt.indexAgeMs()) > INDEX_FRESH_MS) await update();
   let found = await findImage(apt, series);
@@ -44,10 +45,10 @@ export async function resolveKernel(
     found = await findImage(apt, series);
   }
   if (found) return found;
-  const which = series === 'default' ? 'linux-image-cloud-amd64' : `Linux ${series}`;
+  const which = series === 'default' ? 'current Linux' : `Linux ${series}`;
   throw new TroupeError(
     'asset-fetch-failed',
-    `the system's package archive has no ${which} for cloud guests`,
+    `no ${which} for cloud guests in the system's package archives${complaint === undefined ? '' : ` (${complaint})`}`,
     OWN_KERNEL_HINT,
   );
 }
