@@ -17,7 +17,11 @@ import { APIC_BASE_BSP, APIC_BASE_EN, APIC_BASE_EXTD, APIC_BASE_RESET } from '#s
 /** PENDING bits that come from LAPICs. */
 const MESSAGES = PENDING_INTERRUPT | PENDING_NMI | PENDING_INIT | PENDING_SIPI | PENDING_TIMER;
 
-/** Power-on: vCPU 0 is the bootstrap processor, with LINT0 and LINT1 as firmware leaves them (virtual wire). */
+/**
+ * Power-on: vCPU 0 is the bootstrap processor, its LAPIC as firmware leaves it: software-enabled, LINT0 and LINT1 in virtual
+ * wire mode (MultiProcessor Specification 1.4 §3.6.2.1). A kernel that writes LVT0 before SVR relies on it: the writes
+ * of a software-disabled LAPIC cannot clear mask bits.
+ */
 export function resetLapicPage(fabric: InterruptFabric, vcpu: number): void {
   const bsp = vcpu === 0 ? APIC_BASE_BSP : 0;
   storeApicBase(fabric, vcpu, APIC_BASE_RESET | APIC_BASE_EN | bsp, 0);
@@ -26,6 +30,7 @@ export function resetLapicPage(fabric: InterruptFabric, vcpu: number): void {
   resetLapicRegisters(fabric, vcpu);
   Atomics.and(fabric.words, fabric.pending[vcpu]!, ~MESSAGES);
   if (vcpu !== 0) return;
+  store(fabric, vcpu, L.LAPIC_SVR, L.SVR_APIC_ENABLED | 0xff);
   store(fabric, vcpu, L.LAPIC_LVT + L.LVT_LINT0 * 4, L.DELIVERY_EXTINT << 8);
   store(fabric, vcpu, L.LAPIC_LVT + L.LVT_LINT1 * 4, L.DELIVERY_NMI << 8);
 }

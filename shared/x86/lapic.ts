@@ -350,9 +350,14 @@ export class Lapic {
     }
   }
 
+  /**
+   * SDM §11.4.7.2 keeps all entries masked while software-disabled. LINT0 and LINT1 take what is written all the same, as
+   * with QEMU: small kernels set up LINT0 for the 8259 first and SVR after it.
+   */
   #writeLvt(entry: number, value: number): void {
     const disabled = (this.#load(L.LAPIC_SVR) & L.SVR_APIC_ENABLED) === 0;
-    const next = disabled ? value | L.LVT_MASKED : value;
+    const isWire = entry === L.LVT_LINT0 || entry === L.LVT_LINT1;
+    const next = disabled && !isWire ? value | L.LVT_MASKED : value;
     if (entry === L.LVT_TIMER) this.timer.writeLvt(next);
     else this.#store(L.LAPIC_LVT + entry * 4, next);
     if (entry === L.LVT_LINT0) this.recheck();

@@ -394,6 +394,7 @@ describe('IOAPIC', () => {
 
   test('a level that nobody takes does not block its pin', () => {
     const machine = buildInterruptMachine(1);
+    machine.lapics[0]!.mmioWrite(SVR, 0xff);
     program(machine, 17, 0x8045);
     setGsi(machine.fabric, 17, true);
     expect(readLow(machine, 17)).toBe(0x8045);
