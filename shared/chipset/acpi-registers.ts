@@ -54,11 +54,6 @@ export function acpiWrite(page: ChipsetPage, port: number, size: number, value: 
   }
 }
 
-/** Presses the power button: the guest sees an SCI. */
-export function pressPowerButton(page: ChipsetPage): void {
-  setWord(page, ACPI_PM1_STATUS, getWord(page, ACPI_PM1_STATUS) | A.PM1_PWRBTN_STS);
-}
-
 export function isSciAsserted(page: ChipsetPage): boolean {
   return (getWord(page, ACPI_PM1_STATUS) & getWord(page, ACPI_PM1_ENABLE)) !== 0;
 }

@@ -10,8 +10,6 @@ export const CHIPSET_LOCK_TICKER = 0x7fff_0000;
 export const CHIPSET_TICKER_WAKE = 8;
 /** f64, host ns: machine start; kvmclock, PM timer and the PIT count from it. */
 export const CHIPSET_BOOT_NS = 16;
-/** f64: guest wall clock (UTC ns since 1970) at CHIPSET_BOOT_NS; setting the RTC does not move it. */
-export const CHIPSET_BOOT_WALL_NS = 24;
 
 // IOAPIC
 export const IOAPIC_INDEX = 32;

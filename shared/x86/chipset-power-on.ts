@@ -20,7 +20,6 @@ export function resetChipset(fabric: InterruptFabric, nowNs: number, wallNs: num
   setWord(page, C.CHIPSET_TICKER_WAKE, -1);
   setWord(page, C.CHIPSET_TICKER_WAKE + 4, 0x7fff_ffff);
   setDouble(page, C.CHIPSET_BOOT_NS, Math.floor(nowNs));
-  setDouble(page, C.CHIPSET_BOOT_WALL_NS, wallNs);
   resetIoapic(fabric);
   resetPic(fabric);
   resetPit(page);

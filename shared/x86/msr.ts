@@ -123,13 +123,14 @@ export class MsrFile {
 
   /** WRMSR of hi:lo. */
   write(index: number, lo: number, hi: number): MsrWriteResult {
+    // EOI, IPIs and the timer first: a guest in x2APIC mode writes them all the time.
+    if (index >= M.IA32_X2APIC_FIRST && index <= M.IA32_X2APIC_LAST) {
+      return this.#lapic.msrWrite(index, lo, hi) ? MSR_OK : MSR_GP;
+    }
     const canonical = CANONICAL.get(index);
     if (canonical !== undefined) return isCanonical(hi) ? this.#set(canonical, lo, hi) : MSR_GP;
     const plain = PLAIN.get(index);
     if (plain !== undefined) return this.#set(plain, lo, hi);
-    if (index >= M.IA32_X2APIC_FIRST && index <= M.IA32_X2APIC_LAST) {
-      return this.#lapic.msrWrite(index, lo, hi) ? MSR_OK : MSR_GP;
-    }
     switch (index) {
       case M.IA32_TSC_DEADLINE:
         this.#lapic.timer.writeTscDeadline(lo, hi);

@@ -378,6 +378,19 @@ describe('IOAPIC', () => {
     expect(readLow(machine, 17)).toBe(0x8045);
   });
 
+  test('a vector that was level and comes as an edge is no level any more', () => {
+    const machine = buildInterruptMachine(1);
+    enableLapics(machine);
+    const lapic = machine.lapics[0]!;
+    program(machine, 17, 0x8045);
+    setGsi(machine.fabric, 17, true);
+    setGsi(machine.fabric, 17, false);
+    expect(lapic.acknowledgeInterrupt()).toBe(0x45);
+    lapic.mmioWrite(EOI, 0);
+    deliverMsi(machine.fabric, 0xfee0_0000, 0, 0x45);
+    expect(lapic.mmioRead(0x180 + 0x20)).toBe(0);
+  });
+
   test('a high level line is sent when it is unmasked; a change to edge drops remote IRR', () => {
     const machine = buildInterruptMachine(1);
     enableLapics(machine);
