@@ -233,19 +233,19 @@ function integersOf(e: Emitter, raw: Value, shape: 'ps' | 'pd', truncate: boolea
 function singlesToMmx(truncate: boolean): Semantics {
   return (e, op) => {
     enterChecks(e);
-    writeMmx(
-      e,
-      op,
-      0,
-      vectorToHelper(e, readLowVector(e, op, 1, 64), CONVERT.ps2pi, truncate ? CONVERT_TRUNCATE : 0),
-    );
+    const raw = readLowVector(e, op, 1, 64);
+    // The state changes even when the conversion then faults.
+    enterMmx(e);
+    writeMmx(e, op, 0, vectorToHelper(e, raw, CONVERT.ps2pi, truncate ? CONVERT_TRUNCATE : 0));
   };
 }
 
 function doublesToMmx(truncate: boolean): Semantics {
   return (e, op) => {
     enterChecks(e);
-    writeMmx(e, op, 0, integersOf(e, readAligned(e, op, 1), 'pd', truncate));
+    const raw = readAligned(e, op, 1);
+    enterMmx(e);
+    writeMmx(e, op, 0, integersOf(e, raw, 'pd', truncate));
   };
 }
 
@@ -261,8 +261,9 @@ function mmxSource(e: Emitter, op: Operands): Value {
 
 const mmxToSingles: Semantics = (e, op) => {
   enterChecks(e);
-  const result = vectorToHelper(e, mmxSource(e, op), CONVERT.pi2ps);
+  const raw = mmxSource(e, op);
   enterMmx(e);
+  const result = vectorToHelper(e, raw, CONVERT.pi2ps);
   op.writeLow(0, 64, e.op('i64x2.extract_lane', [result], [0]));
 };
 

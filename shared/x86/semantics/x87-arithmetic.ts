@@ -162,7 +162,7 @@ export const X87_ARITHMETIC: SemanticsTable = {
     Fbld: loadTyped(() => TYPE_BCD),
     Fst: store(0),
     Fstp: store(STORE_POP),
-    Fstpnce: store(STORE_POP),
+    Fstpnce: (e, op) => e.helper('x87_store_stack', [op.registerNumber(0), e.i32(STORE_POP), e.i32(1)]),
     Fist: storeTyped(integerType, 0),
     Fistp: storeTyped(integerType, STORE_POP),
     Fisttp: storeTyped(integerType, STORE_POP | STORE_TRUNCATE),

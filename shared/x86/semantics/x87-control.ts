@@ -88,6 +88,7 @@ const wait: Semantics = (e) => {
 const emptyMmx: Semantics = (e) => {
   checkMmx(e);
   e.setState('i32', X87_TAGS, e.i32(0));
+  e.setState('i32', X87_TOP, e.i32(0));
 };
 
 const nothing: Semantics = () => {};

@@ -137,9 +137,10 @@ function overflow(
     env.roundedUp = rounded.up;
     if (!env.x87 || format !== F80) return zero(format, sign);
     // FSCALE can leave the range by more than the adjustment: then it is infinity.
-    return top - BIAS_ADJUST > format.emax
-      ? infinity(format, sign)
-      : packNormal(format, sign, top - BIAS_ADJUST, value, precision);
+    if (top - BIAS_ADJUST <= format.emax)
+      return packNormal(format, sign, top - BIAS_ADJUST, value, precision);
+    env.flags |= PE;
+    return infinity(format, sign);
   }
   env.flags |= PE;
   const toInfinity = env.rounding === ROUND_NEAREST || env.rounding === (sign === 1 ? ROUND_DOWN : ROUND_UP);
@@ -164,7 +165,7 @@ function roundTiny(
     env.flags |= UE | (normal.inexact ? PE : 0);
     env.roundedUp = normal.up;
     return env.x87 && format === F80
-      ? adjustedTiny(format, sign, exponent, significand, precision, env.rounding)
+      ? adjustedTiny(format, env, sign, exponent, significand, precision)
       : zero(format, sign);
   }
   if (env.flushToZero) {
@@ -183,16 +184,19 @@ function roundTiny(
 
 function adjustedTiny(
   format: Format,
+  env: FloatEnvironment,
   sign: number,
   exponent: number,
   significand: bigint,
   precision: number,
-  rounding: number,
 ): bigint {
   const length = bitLength(significand);
-  const rounded = roundShift(significand, length - precision, sign, rounding);
+  const rounded = roundShift(significand, length - precision, sign, env.rounding);
   const carry = rounded.value >> BigInt(precision) === 0n ? 0 : 1;
   const top = exponent + length - 1 + carry + BIAS_ADJUST;
-  if (top < format.emin) return zero(format, sign);
+  if (top < format.emin) {
+    env.flags |= PE;
+    return zero(format, sign);
+  }
   return packNormal(format, sign, top, carry === 0 ? rounded.value : rounded.value >> 1n, precision);
 }

@@ -75,13 +75,15 @@ function conditionOf(result: Comparison): number {
 function compareWith(unit: X87Unit, control: number, right: bigint | undefined): number {
   const { env } = unit;
   let condition = CONDITION_MASK;
-  if (right === undefined || unit.isEmpty(0)) {
-    if (!unit.underflow()) return 0;
-  } else {
+  let stop: boolean;
+  if (right === undefined || unit.isEmpty(0)) stop = !unit.underflow();
+  else {
     condition = conditionOf(compare(F80, env, unit.read(0), right, (control & 1) !== 0));
-    if (unit.finish()) return 0;
+    stop = unit.finish();
   }
+  // An unmasked exception keeps the stack as it is, but not the condition code.
   unit.setCondition(CONDITION_MASK, condition);
+  if (stop) return 0;
   for (let i = control >> 1; i > 0; i--) unit.pop();
   return 0;
 }
@@ -103,7 +105,7 @@ export function compareZero(unit: X87Unit): number {
 
 /** FCOMI: leaves an RFLAGS image in HELPER_ARG0; `image` comes back when an unmasked exception stops it. */
 export function compareFlags(unit: X87Unit, control: number, index: number, image: number): number {
-  const env = unit.begin();
+  const env = unit.begin(true);
   unit.page.setInt32(HELPER_ARG0, image, true);
   let result: Comparison = 'unordered';
   if (unit.isEmpty(0) || unit.isEmpty(index)) {

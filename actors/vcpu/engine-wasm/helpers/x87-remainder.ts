@@ -24,13 +24,15 @@ export function partialRemainder(unit: X87Unit, nearest: number): number {
   const { value, conditions } = remainder(env, a, b, unit.read(0), nearest !== 0);
   if (unit.finish()) return 0;
   unit.write(0, value);
-  unit.setCondition(CONDITIONS, conditions);
+  if (conditions === undefined) unit.setCondition(C1 | C2, 0);
+  else unit.setCondition(CONDITIONS, conditions);
   return 0;
 }
 
 interface RemainderResult {
   readonly value: bigint;
-  readonly conditions: number;
+  /** Undefined: C0 and C3 stay as they are (not a number, invalid). */
+  readonly conditions: number | undefined;
 }
 
 function remainder(
@@ -41,8 +43,8 @@ function remainder(
   nearest: boolean,
 ): RemainderResult {
   const special = specialOperands(F80, env, a, b);
-  if (special !== undefined) return { value: special, conditions: 0 };
-  if (a.kind === 'infinity' || b.kind === 'zero') return { value: invalid(F80, env), conditions: 0 };
+  if (special !== undefined) return { value: special, conditions: undefined };
+  if (a.kind === 'infinity' || b.kind === 'zero') return { value: invalid(F80, env), conditions: undefined };
   noteDenormals(env, a, b);
   if (a.kind === 'zero' || b.kind === 'infinity') return { value: exactly(env, a, unchanged), conditions: 0 };
   const distance = exponentOf(a) - exponentOf(b);

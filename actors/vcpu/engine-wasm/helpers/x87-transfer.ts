@@ -2,7 +2,7 @@
 // datum and the state that it leads to are put into VECTOR_SCRATCH; generated code writes memory, which may fault, then commits.
 import { VECTOR_SCRATCH, X87_STATUS } from '#shared/x86/cpu-state.js';
 import { BCD_INDEFINITE, convert, toBcd, toInteger } from '#shared/x86/softfloat/conversion.js';
-import { DE, F32, F64, F80, IE, OE, UE, defaultNan, unpack } from '#shared/x86/softfloat/format.js';
+import { DE, F32, F64, F80, IE, OE, PE, UE, defaultNan, unpack } from '#shared/x86/softfloat/format.js';
 import type { FloatEnvironment } from '#shared/x86/softfloat/rounding.js';
 import { ROUND_ZERO } from '#shared/x86/softfloat/rounding.js';
 import { extendedConstant } from '#shared/x86/softfloat/constant.js';
@@ -34,7 +34,8 @@ export function loadMemory(unit: X87Unit, type: number): number {
       env.flags |= IE;
       value = quieten(value);
     } else if (env.sourceDenormal) env.flags |= DE;
-    if (unit.finish()) return 0;
+    // A denormal is loaded even when that is unmasked.
+    if (unit.finish() && (env.flags & IE) !== 0) return 0;
   }
   unit.push(value);
   return 0;
@@ -88,7 +89,9 @@ function prepareStore(unit: X87Unit, type: number, control: number): boolean {
   }
   const value = storedValue(type, env, unit.read(0), (control & 2) !== 0);
   // Unmasked overflow and underflow, too, leave memory and the stack alone.
-  if (unit.finish() || (env.flags & ~env.masks & (OE | UE)) !== 0) return false;
+  const tooFar = env.flags & ~env.masks & (OE | UE);
+  if (tooFar !== 0) env.flags &= ~PE;
+  if (unit.finish() || tooFar !== 0) return false;
   putDatum(unit, type, value);
   return true;
 }
@@ -138,11 +141,11 @@ function putDatum(unit: X87Unit, type: number, value: bigint): void {
     page.setUint16(VECTOR_SCRATCH + 8, Number(value >> 64n), true);
 }
 
-/** FST ST(i), FSTP ST(i): a copy, no exception but the stack's. */
-export function storeStack(unit: X87Unit, index: number, pop: number): number {
+/** FST ST(i), FSTP ST(i): a copy, no exception but the stack's. `unchecked` is for the undocumented FSTPNCE, which does not look at the tag. */
+export function storeStack(unit: X87Unit, index: number, pop: number, unchecked: number): number {
   unit.begin();
   let value = INDEFINITE;
-  if (!unit.isEmpty(0)) value = unit.read(0);
+  if (!unit.isEmpty(0) || unchecked !== 0) value = unit.read(0);
   else if (!unit.underflow()) return 0;
   unit.write(index, value);
   if (pop !== 0) unit.pop();
@@ -163,9 +166,10 @@ export function exchange(unit: X87Unit, index: number): number {
 
 /** FCMOVcc: `condition` 0 or 1. */
 export function moveIf(unit: X87Unit, condition: number, index: number): number {
-  unit.begin();
+  unit.begin(true);
   if (unit.isEmpty(0) || unit.isEmpty(index)) {
-    if (unit.underflow() && condition !== 0) unit.write(0, INDEFINITE);
+    // Whatever the condition.
+    if (unit.underflow()) unit.write(0, INDEFINITE);
     return 0;
   }
   if (condition !== 0) unit.write(0, unit.read(index));
@@ -183,9 +187,11 @@ export function stackControl(unit: X87Unit, what: number, index: number): number
   unit.noteInstruction();
   switch (what) {
     case STACK_FREE:
+      unit.setCondition(C1, 0);
       unit.free(index);
       break;
     case STACK_FREE_POP:
+      unit.setCondition(C1, 0);
       unit.free(index);
       unit.pop();
       break;

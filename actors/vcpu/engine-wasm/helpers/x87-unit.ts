@@ -83,8 +83,8 @@ export class X87Unit {
     this.page.setInt32(X87_STATUS, summarize(value, this.control), true);
   }
 
-  /** Starts an instruction that can raise exceptions: takes the controls, clears C1, notes the instruction pointer. */
-  begin(): FloatEnvironment {
+  /** Starts an instruction that can raise exceptions: takes the controls, clears C1 (FCOMI and FCMOV keep it), notes the instruction pointer. */
+  begin(keepC1 = false): FloatEnvironment {
     const { env, control } = this;
     env.rounding = (control >> 10) & 3;
     env.precision = PRECISIONS[(control >> 8) & 3]!;
@@ -92,7 +92,7 @@ export class X87Unit {
     env.flags = 0;
     env.roundedUp = false;
     env.sourceDenormal = false;
-    this.page.setInt32(X87_STATUS, this.status & ~C1, true);
+    if (!keepC1) this.page.setInt32(X87_STATUS, this.status & ~C1, true);
     this.noteInstruction();
     return env;
   }
