@@ -45,8 +45,12 @@ const CS_SLOT = SEGMENT + CS * SEGMENT_BYTES;
 export class CodeFetch {
   readonly #p: CodeFetchParts;
   readonly #cpu: number;
-  /** Arena address of each page that was fetched from, by linear page number; user pages at odd keys. */
-  readonly #pages = new Map<number, number>();
+  /** Arena address of each page that was fetched from, by linear page number: supervisor, user. */
+  readonly #pages: readonly Map<number, number>[] = [new Map(), new Map()];
+  /** Large pages that were fetched from: log2 of their sizes by linear page number of their 4 KiB parts. */
+  readonly #large = new Map<number, number>();
+  /** Some supervisor page is not global: a load of CR3 must drop supervisor code too. */
+  #localSupervisorCode = false;
 
   constructor(parts: CodeFetchParts) {
     this.#p = parts;
@@ -55,15 +59,32 @@ export class CodeFetch {
 
   /** All translations may have changed. */
   flush(): void {
-    this.#pages.clear();
-    this.#p.blocks.flushJumpCaches();
+    this.#flushOf(0);
+    this.#flushOf(1);
+    this.#large.clear();
+    this.#localSupervisorCode = false;
+  }
+
+  /** CR3 was loaded: global pages stay. */
+  flushLocal(): void {
+    this.#flushOf(1);
+    if (this.#localSupervisorCode) this.flush();
+  }
+
+  #flushOf(user: number): void {
+    if (this.#pages[user]!.size === 0) return;
+    this.#pages[user]!.clear();
+    this.#p.blocks.flushJumpCache(user);
   }
 
   /** One linear page's translation may have changed. */
   drop(low: number, high: number): void {
-    const key = pageKey(low, high);
-    const user = this.#pages.delete(key + 1);
-    if (this.#pages.delete(key) || user) this.#p.blocks.flushJumpCaches();
+    const key = pageNumber(low, high);
+    for (const [page, shift] of this.#large) {
+      const parts = 2 ** (shift - 12);
+      if (Math.floor(page / parts) === Math.floor(key / parts)) return this.flush();
+    }
+    for (let user = 0; user < 2; user++) if (this.#pages[user]!.delete(key)) this.#p.blocks.flushJumpCache(user);
   }
 
   /**
@@ -97,8 +118,8 @@ export class CodeFetch {
 
   /** Arena address of the page, translated for execution. */
   #pageOf(low: number, high: number, user: number): number {
-    const key = pageKey(low, high) + user;
-    const known = this.#pages.get(key);
+    const key = pageNumber(low, high);
+    const known = this.#pages[user]!.get(key);
     if (known !== undefined) return known;
     const sign = high >> 15;
     if (sign !== 0 && sign !== -1) throw new GuestFault(13, 0);
@@ -106,7 +127,10 @@ export class CodeFetch {
     const offset = this.#p.ram.arenaOffset(gpa - (gpa % 4096), 4096);
     // Code outside RAM is not executed: no device of this machine holds any.
     if (offset < 0) throw new GuestFault(13, 0);
-    this.#pages.set(key, offset);
+    this.#pages[user]!.set(key, offset);
+    const { pageShift, global } = this.#p.mmu.walk;
+    if (pageShift > 12) this.#large.set(key, pageShift);
+    if (user === 0 && !global) this.#localSupervisorCode = true;
     return offset;
   }
 
@@ -179,7 +203,6 @@ function sameBytes(u8: Uint8Array, at: number, copy: Uint8Array, bytes: number):
   return true;
 }
 
-/** An even number for each linear page. */
-function pageKey(low: number, high: number): number {
-  return (high * 0x10_0000 + (low >>> 12)) * 2;
+function pageNumber(low: number, high: number): number {
+  return high * 0x10_0000 + (low >>> 12);
 }

@@ -177,9 +177,15 @@ export class Cpu implements CpuContext {
     return ((cs & ATTRIBUTE_BIG) !== 0 ? S.MODE_32 : S.MODE_16) | stack;
   }
 
-  flushTlb(_includingGlobal: boolean): void {
-    this.#p.tlb.flush();
-    this.#p.code.flush();
+  flushTlb(includingGlobal: boolean): void {
+    const { tlb, code } = this.#p;
+    if (includingGlobal) {
+      tlb.flush();
+      code.flush();
+    } else {
+      tlb.flushLocal();
+      code.flushLocal();
+    }
   }
 
   invalidatePage(address: number): void {

@@ -86,7 +86,7 @@ export class Mmu {
     const writable = this.walk.writable && this.#p.codeMap.claimWrite(page, this.#p.vcpu);
     const set =
       (access & ACCESS_USER) !== 0 ? SET_USER : (access & ACCESS_SMAP_OFF) !== 0 ? SET_SUPERVISOR_SMAP_OFF : SET_SUPERVISOR;
-    this.#p.tlb.fill(set, low, high, page, writable);
+    this.#p.tlb.fill(set, low, high, page, writable, this.walk.global, this.walk.pageShift);
     return offset;
   }
 

@@ -15,11 +15,13 @@ const US = 4;
 const A = 0x20;
 const D = 0x40;
 const PS = 0x80;
+const G = 0x100;
 
 export const CR0_PG = 0x80000000 | 0;
 export const CR0_WP = 1 << 16;
 export const CR4_PSE = 1 << 4;
 export const CR4_PAE = 1 << 5;
+export const CR4_PGE = 1 << 7;
 export const CR4_SMEP = 1 << 20;
 export const CR4_SMAP = 1 << 21;
 const EFER_LMA = 1 << 10;
@@ -40,6 +42,10 @@ export class PageWalk {
   errorCode = 0;
   /** After a successful walk: the page may be written without another walk (its dirty bit is set, writing is permitted). */
   writable = false;
+  /** After a successful walk: log2 of the page's size. */
+  pageShift = 12;
+  /** After a successful walk: the page stays mapped over loads of CR3. */
+  global = false;
   readonly #i32: Int32Array;
   readonly #cpu: number;
   readonly #resolve: PhysicalResolver;
@@ -63,6 +69,8 @@ export class PageWalk {
     const cr0 = i32[this.#cpu + CR0 / 4]!;
     if ((cr0 & CR0_PG) === 0) {
       this.writable = true;
+      this.global = false;
+      this.pageShift = 12;
       return low >>> 0;
     }
     this.#pathLength = 0;
@@ -193,6 +201,8 @@ export class PageWalk {
     }
     const write = (access & ACCESS_WRITE) !== 0;
     if (write && (i32[leaf]! & D) === 0) Atomics.or(i32, leaf, D);
+    this.pageShift = shift;
+    this.global = (entryLow & G) !== 0 && (i32[this.#cpu + CR4 / 4]! & CR4_PGE) !== 0;
     this.writable = write || ((i32[leaf]! & D) !== 0 && this.#permitted(access | ACCESS_WRITE));
     return (entryHigh & 0xff) * 0x1_0000_0000 + (((entryLow & 0xfffff000 & ~offsetMask) | (low & offsetMask)) >>> 0);
   }

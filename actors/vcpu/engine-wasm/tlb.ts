@@ -23,6 +23,11 @@ export class Tlb {
   readonly #u8: Uint8Array;
   readonly #i32: Int32Array;
   readonly #region: Region;
+  /** Entries (i32 indices) of supervisor sets that a load of CR3 drops. */
+  readonly #local: number[] = [];
+  /** Entries (i32 indices) that are parts of large pages, with the log2 of their size. */
+  readonly #large = new Map<number, number>();
+  readonly #used = [true, true, true];
   /** Statistics. */
   fills = 0;
   flushes = 0;
@@ -39,9 +44,26 @@ export class Tlb {
     return this.#region.offset + set * TLB_SET_BYTES;
   }
 
+  /** Drops everything. */
   flush(): void {
     this.flushes++;
-    this.#u8.fill(TLB_NEVER, this.#region.offset, this.#region.offset + this.#region.bytes);
+    this.#local.length = 0;
+    this.#large.clear();
+    for (let set = 0; set < this.#used.length; set++) this.#clear(set);
+  }
+
+  /** Drops all but global pages: a load of CR3. */
+  flushLocal(): void {
+    this.flushes++;
+    this.#clear(SET_USER);
+    for (const at of this.#local) this.#i32.fill(NEVER, at, at + 4);
+    this.#local.length = 0;
+  }
+
+  #clear(set: number): void {
+    if (!this.#used[set]!) return;
+    this.#used[set] = false;
+    this.#u8.fill(TLB_NEVER, this.setOffset(set), this.setOffset(set) + TLB_SET_BYTES);
   }
 
   #entry(set: number, low: number): number {
@@ -49,10 +71,14 @@ export class Tlb {
   }
 
   /** Enters a page of RAM: `arenaAddress` is the page's, `low`/`high` any linear address in it. */
-  fill(set: number, low: number, high: number, arenaAddress: number, writable: boolean): void {
+  fill(set: number, low: number, high: number, arenaAddress: number, writable: boolean, global: boolean, pageShift: number): void {
     this.fills++;
+    this.#used[set] = true;
     const i32 = this.#i32;
     const at = this.#entry(set, low);
+    if (!global && set !== SET_USER) this.#local.push(at);
+    if (pageShift > 12) this.#large.set(at, pageShift);
+    else if (this.#large.size > 0) this.#large.delete(at);
     const page = low & ~4095;
     i32[at + TLB_READ_TAG / 4] = page;
     i32[at + TLB_READ_TAG / 4 + 1] = high;
@@ -62,11 +88,15 @@ export class Tlb {
     i32[at + TLB_PAGE / 4] = arenaAddress;
   }
 
-  /** INVLPG: drops a linear page from every set. */
+  /** INVLPG: drops a linear page from every set, all of it when it is part of a large one. */
   drop(low: number, high: number): void {
+    const i32 = this.#i32;
     for (let set = 0; set < 3; set++) {
       const at = this.#entry(set, low);
-      if (this.#i32[at]! === (low & ~4095) && this.#i32[at + 1] === high) this.#i32.fill(NEVER, at, at + 4);
+      if (i32[at]! === (low & ~4095) && i32[at + 1] === high) i32.fill(NEVER, at, at + 4);
+    }
+    for (const [at, shift] of this.#large) {
+      if (i32[at + 1] === high && i32[at]! >>> shift === low >>> shift) i32.fill(NEVER, at, at + 4);
     }
   }
 
