@@ -260,9 +260,11 @@ function mmxSource(e: Emitter, op: Operands): Value {
 }
 
 const mmxToSingles: Semantics = (e, op) => {
-  enterChecks(e);
+  // From memory it does not touch the x87 state.
+  if (op.kind(1) === 'mmx') enterChecks(e);
+  else checkSimd(e);
   const raw = mmxSource(e, op);
-  enterMmx(e);
+  if (op.kind(1) === 'mmx') enterMmx(e);
   const result = vectorToHelper(e, raw, CONVERT.pi2ps);
   op.writeLow(0, 64, e.op('i64x2.extract_lane', [result], [0]));
 };

@@ -75,8 +75,7 @@ function compareInteger(control: number): Semantics {
 
 function compareToFlags(control: number): Semantics {
   return (e, op) => {
-    const image = e.readArithmeticFlags();
-    e.helper('x87_compare_flags', [e.i32(control), op.registerNumber(1), image]);
+    e.helper('x87_compare_flags', [e.i32(control), op.registerNumber(1)]);
     e.writeArithmeticFlags(e.getState('i32', HELPER_ARG0));
   };
 }
@@ -155,6 +154,10 @@ export const X87_ARITHMETIC: SemanticsTable = {
     Fucompp: compareForms(QUIET | POP_TWO),
     Ficom: compareInteger(0),
     Ficomp: compareInteger(POP_ONE),
+    Fcomi: compareToFlags(0),
+    Fcomip: compareToFlags(POP_ONE),
+    Fucomi: compareToFlags(QUIET),
+    Fucomip: compareToFlags(QUIET | POP_ONE),
     Ftst: (e) => e.helper('x87_compare_zero'),
     Fxam: (e) => e.helper('x87_examine'),
     Fld: load,
@@ -196,22 +199,18 @@ export const X87_ARITHMETIC: SemanticsTable = {
     Fprem1: (e) => e.helper('x87_remainder', [e.i32(1)]),
     Fscale: (e) => e.helper('x87_scale'),
     Fxtract: (e) => e.helper('x87_extract'),
-    F2xm1: transcendental(0),
-    Fyl2x: transcendental(1),
-    Fyl2xp1: transcendental(2),
-    Fptan: transcendental(3),
-    Fpatan: transcendental(4),
-    Fsin: transcendental(5),
-    Fcos: transcendental(6),
-    Fsincos: transcendental(7),
   }),
   ...x87Table(
     {
-      Fcomi: compareToFlags(0),
-      Fcomip: compareToFlags(POP_ONE),
-      Fucomi: compareToFlags(QUIET),
-      Fucomip: compareToFlags(QUIET | POP_ONE),
+      F2xm1: transcendental(0),
+      Fyl2x: transcendental(1),
+      Fyl2xp1: transcendental(2),
+      Fptan: transcendental(3),
+      Fpatan: transcendental(4),
+      Fsin: transcendental(5),
+      Fcos: transcendental(6),
+      Fsincos: transcendental(7),
     },
-    {},
+    { tolerance: TRANSCENDENTAL_ULPS },
   ),
 };

@@ -93,7 +93,9 @@ function approximation(format: Format, b: bigint, root: boolean): bigint {
   if (a.kind === 'zero') return infinity(format, a.sign);
   if (root && a.sign === 1) return invalid(format, quiet);
   if (a.kind === 'infinity') return zero(format, a.sign);
-  return divide(format, quiet, one, root ? squareRoot(format, quiet, b) : b);
+  const result = divide(format, quiet, one, root ? squareRoot(format, quiet, b) : b);
+  // The processors' approximation of the smallest normal number is already tiny.
+  return (result & 0x7fffffffn) === 0x00800000n ? zero(format, a.sign) : result;
 }
 
 export function arithmetic(page: DataView, operation: number, shapeNumber: number, raise: Raise): number {

@@ -103,23 +103,23 @@ export function compareZero(unit: X87Unit): number {
   return compareWith(unit, 0, 0n);
 }
 
-/** FCOMI: leaves an RFLAGS image in HELPER_ARG0; `image` comes back when an unmasked exception stops it. */
-export function compareFlags(unit: X87Unit, control: number, index: number, image: number): number {
+/** FCOMI: leaves an RFLAGS image in HELPER_ARG0. An unmasked exception keeps the stack as it is, but not the flags. */
+export function compareFlags(unit: X87Unit, control: number, index: number): number {
   const env = unit.begin(true);
-  unit.page.setInt32(HELPER_ARG0, image, true);
   let result: Comparison = 'unordered';
+  let stop: boolean;
   if (unit.isEmpty(0) || unit.isEmpty(index)) {
-    if (!unit.underflow()) return 0;
+    stop = !unit.underflow();
   } else {
     result = compare(F80, env, unit.read(0), unit.read(index), (control & 1) !== 0);
-    if (unit.finish()) return 0;
+    stop = unit.finish();
   }
   unit.page.setInt32(
     HELPER_ARG0,
     result === 'unordered' ? 0x45 : result === 0 ? 0x40 : result === -1 ? 1 : 0,
     true,
   );
-  if (control >> 1 !== 0) unit.pop();
+  if (!stop && control >> 1 !== 0) unit.pop();
   return 0;
 }
 

@@ -15,6 +15,7 @@ const CONDITIONS = C0 | C1 | C2 | C3;
 export function partialRemainder(unit: X87Unit, nearest: number): number {
   const env = unit.begin();
   env.precision = 64;
+  unit.setCondition(C2, 0);
   if (unit.isEmpty(0) || unit.isEmpty(1)) {
     if (unit.underflow()) unit.write(0, INDEFINITE);
     return 0;
@@ -24,8 +25,7 @@ export function partialRemainder(unit: X87Unit, nearest: number): number {
   const { value, conditions } = remainder(env, a, b, unit.read(0), nearest !== 0);
   if (unit.finish()) return 0;
   unit.write(0, value);
-  if (conditions === undefined) unit.setCondition(C1 | C2, 0);
-  else unit.setCondition(CONDITIONS, conditions);
+  if (conditions !== undefined) unit.setCondition(CONDITIONS, conditions);
   return 0;
 }
 

@@ -141,12 +141,15 @@ function putDatum(unit: X87Unit, type: number, value: bigint): void {
     page.setUint16(VECTOR_SCRATCH + 8, Number(value >> 64n), true);
 }
 
-/** FST ST(i), FSTP ST(i): a copy, no exception but the stack's. `unchecked` is for the undocumented FSTPNCE, which does not look at the tag. */
+/** FST ST(i), FSTP ST(i): a copy, no exception but the stack's. `unchecked` is for the undocumented FSTPNCE, to which an empty ST(0) is nothing to store. */
 export function storeStack(unit: X87Unit, index: number, pop: number, unchecked: number): number {
   unit.begin();
   let value = INDEFINITE;
-  if (!unit.isEmpty(0) || unchecked !== 0) value = unit.read(0);
-  else if (!unit.underflow()) return 0;
+  if (!unit.isEmpty(0)) value = unit.read(0);
+  else if (unchecked !== 0) {
+    unit.pop();
+    return 0;
+  } else if (!unit.underflow()) return 0;
   unit.write(index, value);
   if (pop !== 0) unit.pop();
   return 0;
