@@ -11,7 +11,13 @@ import { MsixFunction, type SendMsi } from '#shared/pci/msix.js';
 import * as C from '#shared/virtio/constants.js';
 import * as D from '#shared/virtio/device-state.js';
 import type { GuestError, VirtioDevice } from '#shared/virtio/device.js';
-import { featureSet, hasFeature, isSubset, unionFeatures, type FeatureSet } from '#shared/virtio/feature-set.js';
+import {
+  featureSet,
+  hasFeature,
+  isSubset,
+  unionFeatures,
+  type FeatureSet,
+} from '#shared/virtio/feature-set.js';
 import * as P from '#shared/virtio/pci-layout.js';
 import { DeviceQueue, type QueueEnvironment } from '#shared/virtio/queue.js';
 import * as Q from '#shared/virtio/queue-state.js';
@@ -71,6 +77,7 @@ export class VirtioPciTransport implements RegisterHandler {
     }
     const features = this.features;
     this.queues.forEach((queue, index) => {
+      queue.close();
       if (queue.get(Q.QUEUE_ENABLED) === 0) return;
       this.#configure(queue, features);
       const error = queue.open();
@@ -146,7 +153,12 @@ export class VirtioPciTransport implements RegisterHandler {
     this.#set(D.DEVICE_STATUS, 0);
     this.#env.failpoint('reset.begun');
     for (const queue of this.queues) queue.reset(C.VIRTIO_MSI_NO_VECTOR);
-    for (const word of [D.DEVICE_FEATURE_SELECT, D.DRIVER_FEATURE_SELECT, D.DRIVER_FEATURE, D.DRIVER_FEATURE + 1]) {
+    for (const word of [
+      D.DEVICE_FEATURE_SELECT,
+      D.DRIVER_FEATURE_SELECT,
+      D.DRIVER_FEATURE,
+      D.DRIVER_FEATURE + 1,
+    ]) {
       this.#set(word, 0);
     }
     this.#set(D.CONFIG_MSIX_VECTOR, C.VIRTIO_MSI_NO_VECTOR);

@@ -33,7 +33,8 @@ import * as S from '#shared/virtio/queue-state.js';
 export type QueueError = ChainError | 'queue-size' | 'queue-address' | 'avail-jump';
 
 /** A request was taken (into the chain handed in), none is there, or the guest broke a rule. */
-export type TakeResult = { readonly kind: 'taken' | 'empty' } | { readonly kind: 'error'; readonly error: QueueError };
+export type TakeResult =
+  { readonly kind: 'taken' | 'empty' } | { readonly kind: 'error'; readonly error: QueueError };
 
 const TAKEN: TakeResult = { kind: 'taken' };
 const EMPTY: TakeResult = { kind: 'empty' };
@@ -84,11 +85,16 @@ export class DeviceQueue {
     return this.#ring.size !== 0;
   }
 
-  /** Back to the state after reset: disabled, nothing in flight. */
-  reset(noVector: number): void {
+  /** Forgets what this thread knows of the queue; the state page keeps its own. */
+  close(): void {
     this.#ring = NO_RING;
     this.#leftOver = [];
     this.#signalledUsed = undefined;
+  }
+
+  /** Back to the state after reset: disabled, nothing in flight. */
+  reset(noVector: number): void {
+    this.close();
     this.#u32.fill(0, this.#at, this.#at + S.queueStateWords(this.maxSize));
     this.set(S.QUEUE_SIZE, this.maxSize);
     this.set(S.QUEUE_MSIX_VECTOR, noVector);
@@ -96,6 +102,7 @@ export class DeviceQueue {
 
   /** Checks what the driver programmed and makes the queue usable. */
   open(): QueueError | undefined {
+    this.close();
     const size = this.get(S.QUEUE_SIZE);
     if (size === 0 || size > this.maxSize || (size & (size - 1)) !== 0) return 'queue-size';
     const desc = this.#locate(S.QUEUE_DESC, descTableBytes(size), VIRTQ_DESC_ALIGN);
@@ -103,7 +110,6 @@ export class DeviceQueue {
     const used = this.#locate(S.QUEUE_DEVICE, usedRingBytes(size), VIRTQ_USED_ALIGN);
     if (desc < 0 || avail < 0 || used < 0) return 'queue-address';
     this.#ring = { desc, avail, used, size };
-    this.#signalledUsed = undefined;
     return undefined;
   }
 
@@ -229,11 +235,9 @@ export class DeviceQueue {
   #announceWrites(chain: DescriptorChain, length: number, nextUsed: number): void {
     const written = this.#env.ramWritten;
     if (written === undefined) return;
-    let left = length;
-    for (let i = chain.readableCount; i < chain.count && left > 0; i++) {
-      const part = Math.min(left, chain.lengths[i]!);
-      written(chain.offsets[i]!, part);
-      left -= part;
+    // All of the writable part: a device may have written its end (a status byte) and little else.
+    for (let i = chain.readableCount; i < chain.count && length > 0; i++) {
+      written(chain.offsets[i]!, chain.lengths[i]!);
     }
     written(this.#ring.used, 4);
     written(this.#ring.used + 4 + 8 * (nextUsed & (this.#ring.size - 1)), 8);
