@@ -10,6 +10,7 @@ import { DOORBELL_BYTES } from '#shared/ipc/doorbell.js';
 import { HEARTBEAT_BYTES } from '#shared/ipc/heartbeat.js';
 import { MACHINE_EVENT_BYTES } from '#shared/ipc/machine-event.js';
 import { formatMailbox, mailboxBytes } from '#shared/ipc/mailbox.js';
+import { TRACE_BUDGET_BYTES } from '#shared/ipc/trace.js';
 import { ArenaAllocator, type ArenaViews } from '#shared/memory/arena.js';
 import { splitRam } from '#shared/memory/guest-memory.js';
 import {
@@ -91,6 +92,7 @@ export function planArena(plan: MachinePlan): PlannedMachine {
     dirtyBitmap: arena.allocate(Math.ceil(plan.ramBytes / PAGE_BYTES / 8), PAGE_BYTES),
     chipset: arena.allocate(Math.max(CHIPSET_PAGE_BYTES, PAGE_BYTES), PAGE_BYTES),
     machineEvent: arena.allocate(MACHINE_EVENT_BYTES),
+    traceBudget: arena.allocate(TRACE_BUDGET_BYTES),
   };
   const vcpus = vcpuNames.map(() => allocateVcpu(arena, plan.vcpus));
   const ramOffset = Math.ceil(arena.usedBytes / RAM_START_ALIGN) * RAM_START_ALIGN;

@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
 import { buildAcpiTables } from '#shared/acpi/tables.js';
 import { uartWindow, type UartParams } from '#actors/uart/protocol.js';
+import type { VcpuParams } from '#actors/vcpu/protocol.js';
 import { monotonicNs, wallNs } from '#shared/base/clock.js';
 import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
@@ -34,15 +35,6 @@ export interface BuiltMachine {
   readonly devices: readonly ActorSpec[];
   readonly vcpus: readonly ActorSpec[];
   readonly supervision: SupervisionConfig;
-}
-
-/** Parameters of actors/vcpu. */
-export interface VcpuParams {
-  readonly index: number;
-  /** The boot vCPU's; the others wait for SIPI. */
-  readonly initial?: LoadedKernel;
-  readonly debugExit: boolean;
-  readonly trace: MachineConfig['trace'];
 }
 
 /** An actor that is no vCPU. */
@@ -99,7 +91,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     devices: plans.map((plan) => actorSpec(layout, seed(plan.name, plan.kind, plan.params))),
     vcpus: layout.vcpus.map((vcpu, index): ActorSpec => {
       const initial = index === 0 ? { initial: loaded } : {};
-      const params: VcpuParams = { index, ...initial, debugExit: config.debugExit, trace: config.trace };
+      const params: VcpuParams = { index, ...initial, debugExit: config.debugExit };
       const spec = actorSpec(layout, seed(vcpuName(index), 'vcpu', params));
       const pendingWord = (vcpu.state.offset + PENDING) >>> 2;
       return { ...spec, kick: () => signalWord(views.i32, pendingWord, PENDING_KICK) };
@@ -155,6 +147,7 @@ function makeSeed(config: MachineConfig, memory: WebAssembly.Memory, layout: Mac
     faults: config.faults,
     logLevel: config.log.level,
     logFd: config.log.fd,
+    trace: config.trace,
   });
 }
 

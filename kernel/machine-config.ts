@@ -4,6 +4,7 @@ import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import type { FaultPlan } from '#shared/ipc/failpoint.js';
 import { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
+import type { TraceSeed } from '#shared/ipc/trace.js';
 
 export interface DiskConfig {
   readonly path: string;
@@ -32,20 +33,10 @@ export interface MachineConfig {
   readonly console: OutputSink | 'kernel';
   /** The named ports that serve exec; see kernel/exec-channel.ts. */
   readonly execPorts: boolean;
-  readonly trace: TraceConfig | undefined;
+  readonly trace: TraceSeed | undefined;
   readonly log: LogConfig;
   readonly supervision: SupervisionConfig;
   readonly faults: FaultPlan | undefined;
-}
-
-export const TRACE_CHANNELS = ['exec', 'mmio', 'irq', 'virtio'] as const;
-export type TraceChannel = (typeof TRACE_CHANNELS)[number];
-
-export interface TraceConfig {
-  readonly channels: readonly TraceChannel[];
-  readonly file: string;
-  /** The trace ends when its file is this long. */
-  readonly limitBytes: number;
 }
 
 export interface LogConfig {
@@ -64,7 +55,6 @@ export interface SupervisionConfig {
 
 export const DEFAULT_VCPUS = 2;
 export const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
-export const DEFAULT_TRACE_LIMIT_BYTES = 64 * 2 ** 20;
 export const DEFAULT_SUPERVISION: SupervisionConfig = { intensity: 10, periodMs: 10_000, hangMs: 10_000 };
 const MAX_SERIAL_BYTES = 20; // VIRTIO_BLK_ID_BYTES
 

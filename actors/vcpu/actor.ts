@@ -7,15 +7,15 @@ import { raiseMachineEvent, SHUTDOWN } from '#shared/ipc/machine-event.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { createEngine, loadInterpreterImage } from './engine-wasm/create-engine.js';
-import { MachineBus } from './machine-bus.js';
 import type { VcpuParams } from './protocol.js';
+import { createBus } from './traced-bus.js';
 
 export function createVcpu(context: ActorContext): ActorBehaviour {
   const params = context.params as VcpuParams;
   const { memory, layout, views } = context;
   const vcpu = params.index;
   const fabric = createInterruptFabric(memory, layout);
-  const bus = new MachineBus(context, fabric, vcpu, params.debugExit);
+  const bus = createBus(context, fabric, vcpu, params.debugExit);
   const { lapic } = bus;
   const { engine, cpu, reset, blocks, tlb, mmu } = createEngine({
     memory,

@@ -14,32 +14,31 @@ const TRACE_LIMIT_BYTES = 64 * 2 ** 20;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 
 export async function run(args: RunArguments): Promise<number> {
-  const logFd = args.logFile === undefined ? undefined : openLog(args.logFile);
+  const logFd = args.logFile === undefined ? undefined : openOutput(args.logFile, 'a', '--log-file');
+  const traceFd = args.trace.length === 0 ? undefined : openOutput(args.traceFile, 'w', '--trace-file');
   try {
-    const options = sessionOptions(args, logFd);
+    const options = sessionOptions(args, logFd, traceFd);
     return args.exec === undefined ? await runInteractive(args, options) : await runExec(args.exec, options);
   } finally {
     if (logFd !== undefined) closeSync(logFd);
+    if (traceFd !== undefined) closeSync(traceFd);
   }
 }
 
-function openLog(path: string): number {
+function openOutput(path: string, flags: 'a' | 'w', flag: string): number {
   try {
-    return openSync(path, 'a');
+    return openSync(path, flags);
   } catch (cause) {
     const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw new TroupeError(
-      'file-unreadable',
-      `cannot write the log file ${path}: ${reason}`,
-      'check --log-file',
-      {
-        cause,
-      },
-    );
+    throw new TroupeError('file-unreadable', `cannot write ${path}: ${reason}`, `check ${flag}`, { cause });
   }
 }
 
-function sessionOptions(args: RunArguments, logFd: number | undefined): SessionOptions {
+function sessionOptions(
+  args: RunArguments,
+  logFd: number | undefined,
+  traceFd: number | undefined,
+): SessionOptions {
   const own = args.kernel !== undefined;
   const quiet = args.exec !== undefined && !args.verbose;
   const serial = logFd ?? (own && args.exec === undefined ? 1 : quiet ? 'none' : 2);
@@ -59,9 +58,9 @@ function sessionOptions(args: RunArguments, logFd: number | undefined): SessionO
     execPorts: args.exec !== undefined,
     input: own && usesSerialConsole(args.append ?? '') ? 'serial' : undefined,
     trace:
-      args.trace.length === 0
+      traceFd === undefined
         ? undefined
-        : { channels: args.trace, file: args.traceFile, limitBytes: TRACE_LIMIT_BYTES },
+        : { channels: args.trace, fd: traceFd, limitBytes: TRACE_LIMIT_BYTES },
     log: { level: args.logLevel, ...(logFd === undefined ? {} : { fd: logFd }) },
     onAssetProgress: showProgress,
   };

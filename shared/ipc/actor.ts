@@ -32,6 +32,7 @@ import {
 import { LOG_LEVELS, type LogLevel, type Logger } from '#shared/ipc/log.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import { RegisterServer, type RegisterHandler } from '#shared/ipc/register-bus.js';
+import { createTracer, type TraceSeed, type Tracer } from '#shared/ipc/trace.js';
 
 /** What the kernel hands to a new worker; structured-cloneable. */
 export interface ActorSeed {
@@ -49,6 +50,7 @@ export interface ActorSeed {
   readonly logLevel: LogLevel;
   /** File descriptor of the log; 2 when absent. */
   readonly logFd?: number | undefined;
+  readonly trace?: TraceSeed | undefined;
 }
 
 export interface ActorContext {
@@ -68,6 +70,8 @@ export interface ActorContext {
   readonly senderOptions: SenderOptions;
   /** See shared/ipc/failpoint.ts; act on 'drop', 'duplicate' and 'corrupt' where they mean something. */
   readonly failpoint: Failpoint;
+  /** Absent without --trace. */
+  readonly trace: Tracer | undefined;
   /** Shows life during long work; the loop does it each turn. */
   beat(): void;
   /** The loop serves the mailboxes `vcpu-N->this` with it from now on, before each poll. */
@@ -286,7 +290,7 @@ class ActorLoop {
   }
 
   #makeContext(views: ArenaViews): ActorContext {
-    const { name, kind, generation, memory, layout, params } = this.#seed;
+    const { name, kind, generation, memory, layout, params, trace } = this.#seed;
     const own = layout.actors[name]!;
     const beat = (): void => stampHeartbeat(this.#i32, this.#heart);
     const senderOptions: SenderOptions = { generation, onWait: beat };
@@ -310,6 +314,9 @@ class ActorLoop {
       doorbell: own.doorbell,
       senderOptions,
       failpoint: this.#failpoint,
+      trace: createTracer(trace, name, views.i32, layout.shared.traceBudget, (line) =>
+        appendTo(trace!.fd, line),
+      ),
       beat,
       serveRegisters: (handler) => {
         const server = new RegisterServer(views, layout, name, handler);
@@ -352,7 +359,7 @@ function createActorLogger(seed: ActorSeed): Logger {
   const threshold = LOG_LEVELS.indexOf(seed.logLevel);
   let pinoLogger: Logger | undefined;
   const load = (): Logger => {
-    const pino = createRequire(import.meta.url)('pino') as typeof Pino;
+    const pino = loadPino();
     const destination = pino.destination({ fd: seed.logFd ?? 2, sync: true });
     const base = { actor: seed.name, generation: seed.generation };
     pinoLogger = pino({ level: seed.logLevel, base }, destination) as Logger;
@@ -371,4 +378,21 @@ function createActorLogger(seed: ActorSeed): Logger {
     error: verb('error'),
     fatal: verb('fatal'),
   };
+}
+
+function loadPino(): typeof Pino {
+  return createRequire(import.meta.url)('pino') as typeof Pino;
+}
+
+const appenders = new Map<number, (line: string) => void>();
+
+/** Appends to an open file, through pino's way to write: shared/ does no I/O of its own. */
+function appendTo(fd: number, line: string): void {
+  let append = appenders.get(fd);
+  if (append === undefined) {
+    const destination = loadPino().destination({ fd, sync: true });
+    append = (text) => void destination.write(text);
+    appenders.set(fd, append);
+  }
+  append(line);
 }

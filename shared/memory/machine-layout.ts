@@ -37,6 +37,8 @@ export interface SharedLayout {
   readonly chipset: Region;
   /** See shared/ipc/machine-event.ts. */
   readonly machineEvent: Region;
+  /** See shared/ipc/trace.ts; a machine without it does not trace. */
+  readonly traceBudget?: Region;
 }
 
 /** One base address register of a PCI function. */
