@@ -50,7 +50,8 @@ export class Session {
     const exec = wireConsole(machine, config, options);
     void machine.wait().then((exit) => exec?.end(endedError(exit)));
     await machine.start();
-    const input = options.input ?? (built.kernelKind === 'multiboot' ? 'serial' : 'console');
+    const hasConsole = built.layout.actors[CONSOLE_NAME] !== undefined && built.kernelKind !== 'multiboot';
+    const input = options.input ?? (hasConsole ? 'console' : 'serial');
     return new Session(machine, exec, input);
   }
 
