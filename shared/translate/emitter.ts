@@ -200,6 +200,8 @@ export interface SemanticsEntry {
   readonly sem: Semantics;
   /** RFLAGS bits that the manual leaves undefined after it: a mask for comparisons with the host, never for the meaning. */
   readonly undefinedFlags?: number;
+  /** Shifts and rotations: RFLAGS bits that are undefined unless the masked count is 1. (Intel processors agree with the meanings here all the same.) */
+  readonly undefinedUnlessOne?: number;
   /** The meaning depends on mode, address size or stack size: handlers are made for each. */
   readonly modeSensitive?: boolean;
   /** Writes all six arithmetic flags without reading one and without a trap after the write: earlier flag results are dead. */

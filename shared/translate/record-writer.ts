@@ -187,8 +187,9 @@ export class RecordWriter {
     for (const index of form.operandIndexes) {
       switch (instruction.opKind(index)) {
         case OpKind.Register: {
-          const field = registers++ === 0 ? RECORD_REGISTER0 : RECORD_REGISTER1;
-          view.setUint16(record + field, FIELD[instruction.opRegister(index)]!, true);
+          // A third register (CL of SHLD, XMM0 of BLENDV) is implicit.
+          const field = registers === 0 ? RECORD_REGISTER0 : RECORD_REGISTER1;
+          if (registers++ < 2) view.setUint16(record + field, FIELD[instruction.opRegister(index)]!, true);
           break;
         }
         case OpKind.Memory:

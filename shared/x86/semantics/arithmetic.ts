@@ -72,6 +72,17 @@ function semXadd(e: Emitter, op: Operands): void {
 function semCmpxchg(e: Emitter, op: Operands): void {
   const source = op.read(1);
   const accumulator = e.toBits(e.readGpr(0, op.bits), op.bits);
+  if (op.kind(0) === 'gpr') {
+    // Only one of the two registers is written: the other keeps its upper half.
+    const a = op.read(0);
+    e.if(
+      e.eq(a, accumulator),
+      () => op.write(0, source),
+      () => e.writeGpr(0, op.bits, a),
+    );
+    e.setFlags('sub', op.bits, accumulator, a, e.sub(accumulator, a));
+    return;
+  }
   const { old } = op.modify(0, (a) => e.select(e.eq(a, accumulator), source, a));
   e.if(e.ne(old, accumulator), () => e.writeGpr(0, op.bits, old));
   e.setFlags('sub', op.bits, accumulator, old, e.sub(accumulator, old));

@@ -15,9 +15,18 @@ function leaveBy(e: Emitter, helper: string, args: readonly Value[] = []): void 
   e.helper(helper, args, { ends: true });
 }
 
-/** Raises #GP for a non-canonical target before anything is pushed or popped. */
+/** Raises #GP for a non-canonical target before anything is popped. */
 function checkTarget(e: Emitter, target: Value, bits: OperandBits): void {
   if (bits === 64) e.if(e.ne(e.signExtend(target, 48), target), () => e.raise(GENERAL_PROTECTION, 0));
+}
+
+/** A CALL stores its return address before it faults for its target; RSP stays. */
+function checkCallTarget(e: Emitter, target: Value, bits: OperandBits): void {
+  if (bits !== 64) return;
+  e.if(e.ne(e.signExtend(target, 48), target), () => {
+    e.store(e.sub(e.readGpr(RSP, 64), e.i64(8)), 8, e.nextIp());
+    e.raise(GENERAL_PROTECTION, 0);
+  });
 }
 
 /** Offset and selector of a far operand: the offset to HELPER_ARG0, the selector as a value. */
@@ -53,7 +62,7 @@ function semCall(e: Emitter, op: Operands): void {
     e.jumpDirect();
   } else {
     const target = e.toBits(op.read(0), 64);
-    checkTarget(e, target, op.bits);
+    checkCallTarget(e, target, op.bits);
     e.push(e.toBits(e.nextIp(), op.bits), op.bits);
     e.jumpIndirect(target, op.bits);
   }

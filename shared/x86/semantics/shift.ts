@@ -4,9 +4,10 @@
 import type { Emitter, Operands, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { AF, OF } from '#shared/x86/rflags.js';
 
-/** The masked count as i32. */
+/** The masked count as i32. A register count is always CL. */
 function maskedCount(e: Emitter, op: Operands, index: number): Value {
-  return e.and(e.toBits(op.read(index), 32), e.i32(op.bits === 64 ? 63 : 31));
+  const count = op.kind(index) === 'gpr' ? e.readGpr(1, 8) : op.read(index);
+  return e.and(e.toBits(count, 32), e.i32(op.bits === 64 ? 63 : 31));
 }
 
 /** Bit `position` of `value` as i32 0 or 1; a constant position. */
@@ -18,7 +19,7 @@ function lowBit(e: Emitter, value: Value): Value {
   return e.and(e.toBits(value, 32), e.i32(1));
 }
 
-/** OF as the exclusive or of a result's two top bits. */
+/** Whether the two top bits differ: OF of a left shift or rotation by one. */
 function topBitsDiffer(e: Emitter, value: Value, bits: Operands['bits']): Value {
   return e.xor(bit(e, value, bits - 1, bits), bit(e, value, bits - 2, bits));
 }
@@ -31,8 +32,7 @@ function semShl(e: Emitter, op: Operands): void {
   e.if(count, () => {
     const last = e.shl(old, e.sub(wide, e.constant(bits, 1)));
     const cf = bit(e, last, bits - 1, bits);
-    const of = e.xor(cf, bit(e, value, bits - 1, bits));
-    e.setResultFlags(bits, value, { cf, of });
+    e.setResultFlags(bits, value, { cf, of: topBitsDiffer(e, old, bits) });
   });
 }
 
@@ -43,8 +43,7 @@ function semShr(e: Emitter, op: Operands): void {
   const { old, value } = op.modify(0, (a) => e.shrU(a, wide));
   e.if(count, () => {
     const cf = lowBit(e, e.shrU(old, e.sub(wide, e.constant(bits, 1))));
-    // For a count of 1 this is the old top bit.
-    e.setResultFlags(bits, value, { cf, of: topBitsDiffer(e, value, bits) });
+    e.setResultFlags(bits, value, { cf, of: bit(e, old, bits - 1, bits) });
   });
 }
 
@@ -66,32 +65,36 @@ function rotateLeft(e: Emitter, a: Value, count: Value, bits: Operands['bits']):
   return e.or(e.shl(a, inside), e.shrU(a, e.sub(e.i32(bits), inside)));
 }
 
+/** A register by an immediate: OF changes for a count of 1 only. Otherwise for every count as it does for 1. */
+function writeRotationFlags(e: Emitter, op: Operands, count: Value, cf: Value, of: Value): void {
+  const keeps = op.kind(0) === 'gpr' && op.kind(1) === 'immediate';
+  e.writeFlags({ cf, of: keeps ? e.select(e.eq(count, e.i32(1)), of, e.getFlag('of')) : of });
+}
+
 function semRol(e: Emitter, op: Operands): void {
   const bits = op.bits;
   const count = maskedCount(e, op, 1);
   const wide = e.toBits(count, bits);
-  const { value } = op.modify(0, (a) => rotateLeft(e, a, wide, bits));
-  e.if(count, () => {
-    const cf = lowBit(e, value);
-    e.writeFlags({ cf, of: e.xor(cf, bit(e, value, bits - 1, bits)) });
-  });
+  const { old, value } = op.modify(0, (a) => rotateLeft(e, a, wide, bits));
+  e.if(count, () => writeRotationFlags(e, op, count, lowBit(e, value), topBitsDiffer(e, old, bits)));
 }
 
 function semRor(e: Emitter, op: Operands): void {
   const bits = op.bits;
   const count = maskedCount(e, op, 1);
   const wide = e.toBits(count, bits);
-  const { value } = op.modify(0, (a) =>
+  const { old, value } = op.modify(0, (a) =>
     bits >= 32 ? e.rotr(a, wide) : rotateLeft(e, a, e.sub(e.i32(0), wide), bits),
   );
   e.if(count, () => {
-    e.writeFlags({ cf: bit(e, value, bits - 1, bits), of: topBitsDiffer(e, value, bits) });
+    const of = e.xor(lowBit(e, old), bit(e, old, bits - 1, bits));
+    writeRotationFlags(e, op, count, bit(e, value, bits - 1, bits), of);
   });
 }
 
 /** Rotates through CF by `count` modulo `bits` + 1; gives the result and the carry as i32. */
 interface CarryRotation {
-  (e: Emitter, a: Value, carry: Value, count: Value): { result: Value; carry: Value };
+  (e: Emitter, a: Value, carry: Value, count: Value): { result: Value; carry: Value; count: Value };
 }
 
 /** RCL and RCR of 8, 16 and 32 bits: CF and the operand are one number of bits + 1 in an i64. */
@@ -99,12 +102,14 @@ function narrowRotation(bits: 8 | 16 | 32, left: boolean): CarryRotation {
   const width = bits + 1;
   return (e, a, carry, count) => {
     const number = e.or(e.extendU(a), e.shl(e.extendU(carry), e.i64(bits)));
-    const inside = e.extendU(bits === 32 ? count : e.op('i32.rem_u', [count, e.i32(width)]));
+    const turns = bits === 32 ? count : e.op('i32.rem_u', [count, e.i32(width)]);
+    const inside = e.extendU(turns);
     const rest = e.sub(e.i64(width), inside);
     const rotated = left
       ? e.or(e.shl(number, inside), e.shrU(number, rest))
       : e.or(e.shrU(number, inside), e.shl(number, rest));
-    return { result: e.wrap(rotated), carry: e.wrap(e.and(e.shrU(rotated, e.i64(bits)), e.i64(1))) };
+    const out = e.wrap(e.and(e.shrU(rotated, e.i64(bits)), e.i64(1)));
+    return { result: e.wrap(rotated), carry: out, count: turns };
   };
 }
 
@@ -120,7 +125,7 @@ function wideRotation(left: boolean): CarryRotation {
       ? e.or(e.or(e.shl(a, wide), e.shl(bitIn, less)), e.shrU(e.shrU(a, one), back))
       : e.or(e.or(e.shrU(a, wide), e.shl(bitIn, back)), e.shl(e.shl(a, one), back));
     const out = e.wrap(e.and(e.shrU(a, left ? back : less), one));
-    return { result: e.select(e.eqz(count), a, moved), carry: out };
+    return { result: e.select(e.eqz(count), a, moved), carry: out, count };
   };
 }
 
@@ -130,11 +135,12 @@ function throughCarry(left: boolean) {
     const rotate = bits === 64 ? wideRotation(left) : narrowRotation(bits, left);
     const count = maskedCount(e, op, 1);
     const carry = e.getFlag('cf');
-    const { old, value } = op.modify(0, (a) => rotate(e, a, carry, count).result);
-    e.if(count, () => {
-      const cf = rotate(e, old, carry, count).carry;
-      const of = left ? e.xor(cf, bit(e, value, bits - 1, bits)) : topBitsDiffer(e, value, bits);
-      e.writeFlags({ cf, of });
+    const { old } = op.modify(0, (a) => rotate(e, a, carry, count).result);
+    const turned = rotate(e, old, carry, count);
+    // A whole turn of 9 or 17 bits changes no flag either.
+    e.if(turned.count, () => {
+      const of = left ? topBitsDiffer(e, old, bits) : e.xor(carry, bit(e, old, bits - 1, bits));
+      e.writeFlags({ cf: turned.carry, of });
     });
   };
 }
@@ -158,8 +164,8 @@ function doubleShift16(e: Emitter, op: Operands, left: boolean): void {
   e.if(count, () => {
     const last = shifted(old, e.sub(wide, e.i64(1)));
     const cf = left ? e.wrap(e.and(e.shrU(last, e.i64(15)), e.i64(1))) : e.wrap(e.and(last, e.i64(1)));
-    const before = bit(e, old, 15, 16);
-    e.setResultFlags(16, value, { cf, of: e.xor(before, bit(e, value, 15, 16)) });
+    const of = left ? topBitsDiffer(e, old, 16) : e.xor(bit(e, old, 15, 16), lowBit(e, source));
+    e.setResultFlags(16, value, { cf, of });
   });
 }
 
@@ -180,21 +186,21 @@ function doubleShift(left: boolean) {
     e.if(count, () => {
       const less = e.sub(wide, one);
       const cf = left ? bit(e, e.shl(old, less), bits - 1, bits) : lowBit(e, e.shrU(old, less));
-      const of = e.xor(bit(e, old, bits - 1, bits), bit(e, value, bits - 1, bits));
+      const of = left ? topBitsDiffer(e, old, bits) : e.xor(bit(e, old, bits - 1, bits), lowBit(e, source));
       e.setResultFlags(bits, value, { cf, of });
     });
   };
 }
 
 export const shiftSemantics: SemanticsTable = {
-  Shl: { sem: semShl, undefinedFlags: AF },
-  Sal: { sem: semShl, undefinedFlags: AF },
-  Shr: { sem: semShr, undefinedFlags: AF },
+  Shl: { sem: semShl, undefinedFlags: AF, undefinedUnlessOne: OF },
+  Sal: { sem: semShl, undefinedFlags: AF, undefinedUnlessOne: OF },
+  Shr: { sem: semShr, undefinedFlags: AF, undefinedUnlessOne: OF },
   Sar: { sem: semSar, undefinedFlags: AF },
-  Rol: { sem: semRol },
-  Ror: { sem: semRor },
-  Rcl: { sem: throughCarry(true) },
-  Rcr: { sem: throughCarry(false) },
-  Shld: { sem: doubleShift(true), undefinedFlags: AF | OF },
-  Shrd: { sem: doubleShift(false), undefinedFlags: AF | OF },
+  Rol: { sem: semRol, undefinedUnlessOne: OF },
+  Ror: { sem: semRor, undefinedUnlessOne: OF },
+  Rcl: { sem: throughCarry(true), undefinedUnlessOne: OF },
+  Rcr: { sem: throughCarry(false), undefinedUnlessOne: OF },
+  Shld: { sem: doubleShift(true), undefinedFlags: AF, undefinedUnlessOne: OF },
+  Shrd: { sem: doubleShift(false), undefinedFlags: AF, undefinedUnlessOne: OF },
 };

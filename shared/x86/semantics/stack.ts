@@ -1,6 +1,6 @@
 // PUSH POP PUSHA POPA ENTER LEAVE. Intel SDM vol. 2. Segment register forms load through a helper.
 import type { Emitter, Operands, SemanticsTable, Value } from '#shared/translate/emitter.js';
-import { SS } from '#shared/x86/cpu-state.js';
+import { HELPER_ARG0, SS } from '#shared/x86/cpu-state.js';
 import { selectorOf, wrapAddress } from '#shared/x86/semantics/data-movement.js';
 
 const RSP = 4;
@@ -125,8 +125,12 @@ function semEnter(e: Emitter, op: Operands): void {
     const value = e.toBits(framePointer, bits);
     bottom.set(copyDisplay(e, op, level, framePointer, stackRegister(e, op, RBP), value));
   });
+  const top = e.sub(bottom.get(), allocation);
+  // The new stack's top must be writable, though nothing is written there.
+  e.setState('i64', HELPER_ARG0, stackLinear(e, op, top, bytes, 'write'));
+  e.helper('probeWrite', [e.i32(bytes)]);
   e.writeGpr(RBP, bits, e.toBits(framePointer, bits));
-  writeStackRegister(e, op, RSP, e.sub(bottom.get(), allocation));
+  writeStackRegister(e, op, RSP, top);
 }
 
 function semLeave(e: Emitter, op: Operands): void {

@@ -146,10 +146,11 @@ function compare(
         left.set(e.sub(left.get(), e.i32(1)));
         e.branchIf(again, e.and(more.get(), e.ne(left.get(), e.i32(0))));
       });
+      // A later fault must find the flags of before the instruction: they are written at its end only.
+      e.if(more.get(), () => e.helper('repeatString'));
       const a = lastA.get();
       const b = lastB.get();
       e.setFlags('sub', bits, a, b, e.sub(a, b));
-      e.if(more.get(), () => e.helper('repeatString'));
     });
   };
 }

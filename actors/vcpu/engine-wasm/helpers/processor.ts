@@ -67,6 +67,12 @@ export const invalidatePage: Helper = (cpu) => {
   return S.EXIT_NONE;
 };
 
+/** Faults as a write to the address in HELPER_ARG0 would. */
+export const probeWrite: Helper = (cpu, bytes) => {
+  cpu.probe(getAddress(cpu, S.HELPER_ARG0), bytes, true, false);
+  return S.EXIT_NONE;
+};
+
 /** STAC and CLAC. */
 export const setAccessCheck: Helper = (cpu, allow) => {
   const flags = cpu.i32[S.RFLAGS_SYSTEM >> 2]!;
