@@ -125,6 +125,8 @@ export interface Emitter {
   /** 1, 2, 4 → i32 (zero-extended), 8 → i64, 16 → v128. */
   load(linear: Value, bytes: number): Value;
   store(linear: Value, bytes: number, value: Value): void;
+  /** Read-modify-write at a linear address, as {@link Operands.modify}: probes for write first, atomic under LOCK. */
+  modifyAt(linear: Value, bytes: number, change: (old: Value) => Value): { old: Value; value: Value };
   /** Pushes onto the stack (mode's stack width): store, then RSP. `bits` is the operand size. */
   push(value: Value, bits: OperandBits): void;
   /** Pops: loads and returns the value; RSP is written by `commit`, after whatever may fault. */

@@ -3,6 +3,7 @@
 
 import iced from 'iced-x86';
 import { isFusible } from '#shared/translate/handler-catalogue.js';
+import { DECODER_OPTIONS } from '#shared/translate/instruction-form.js';
 import type { SemanticsEntry } from '#shared/translate/emitter.js';
 import { HANDLER_NEXT_BLOCK, HANDLER_STEP_END } from '#shared/translate/interpreter-module.js';
 import {
@@ -18,16 +19,13 @@ import {
 import type { RecordWriter } from '#shared/translate/record-writer.js';
 import { MODE_16, MODE_32, MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
 
-const { Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind } = iced;
+const { Decoder, DecoderError, FlowControl, Instruction, OpKind } = iced;
 
 /** Instructions in a block at most; a record each, and two for a branch. */
 const MAX_INSTRUCTIONS = 64;
 export const MAX_BLOCK_SLOTS = (MAX_INSTRUCTIONS + 2) * 2;
 /** Longest instruction. SDM vol. 2 §2.3.11. */
 export const MAX_INSTRUCTION_BYTES = 15;
-
-// Without BMI, REP BSF and BSR ignore their prefix.
-const OPTIONS = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd;
 
 export interface DecodedBlock {
   readonly slots: number;
@@ -56,7 +54,7 @@ export class BlockDecoder {
    */
   decode(code: Uint8Array, mode: number, record: number): DecodedBlock | undefined {
     const bits = modeBits(mode);
-    const decoder = new Decoder(bits, code, OPTIONS);
+    const decoder = new Decoder(bits, code, DECODER_OPTIONS);
     decoder.ip = 0n;
     const single = (mode & MODE_SINGLE) !== 0;
     const instructions: Pending[] = [];

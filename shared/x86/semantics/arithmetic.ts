@@ -116,7 +116,8 @@ function semCmpxchg16b(e: Emitter, op: Operands): void {
     return;
   }
   const high = e.add(address, e.i64(8));
-  const oldLow = e.load(address, 8);
+  // Probes for write, as the processor faults for that even when the read would too.
+  const oldLow = e.modifyAt(address, 8, (low) => low).old;
   const oldHigh = e.load(high, 8);
   const equal = e.and(e.eq(oldLow, e.readGpr(0, 64)), e.eq(oldHigh, e.readGpr(2, 64)));
   // Written back even when different, as the processor does; both halves lie in one page, so the second cannot fault.
