@@ -8,7 +8,12 @@ import { monotonicNs } from '#shared/base/clock.js';
 import { JUMP_CACHE_BYTES, TLB_SET_BYTES, TLB_SETS } from '#shared/translate/op-record.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { Lapic } from '#shared/x86/lapic.js';
-import { createEngine, type CreatedEngine, type EngineLayout, loadInterpreterImage } from './engine-wasm/create-engine.js';
+import {
+  createEngine,
+  type CreatedEngine,
+  type EngineLayout,
+  loadInterpreterImage,
+} from './engine-wasm/create-engine.js';
 
 export type BareMode = 16 | 32 | 64;
 
@@ -97,7 +102,9 @@ export class BareMachine {
     this.#nextPage = mode === 16 ? 0 : TABLES_PAGES;
     this.u8.fill(0, this.#ramOffset, this.#ramOffset + 5 * PAGE);
     if (mode !== 16) this.#enterPaging(mode, cpl);
-    else for (const s of [S.ES, S.CS, S.SS, S.DS, S.FS, S.GS]) reset.setSegment(s, 0, 0, 0xffff, s === S.CS ? 0x9b : 0x93);
+    else
+      for (const s of [S.ES, S.CS, S.SS, S.DS, S.FS, S.GS])
+        reset.setSegment(s, 0, 0, 0xffff, s === S.CS ? 0x9b : 0x93);
     this.setState64(S.CR4, (mode === 16 ? 0 : 1 << 5) | (3 << 9));
     cpu.flushTlb(true);
     cpu.modeChanged();
@@ -109,7 +116,13 @@ export class BareMachine {
     const dpl = cpl << 5;
     for (const s of [S.ES, S.CS, S.SS, S.DS, S.FS, S.GS]) {
       const code = s === S.CS;
-      reset.setSegment(s, (code ? 0x10 : 0x18) | cpl, 0, 0xffffffff, (code ? 0x9b : 0x93) | dpl | (code && mode === 64 ? 0xa00 : 0xc00));
+      reset.setSegment(
+        s,
+        (code ? 0x10 : 0x18) | cpl,
+        0,
+        0xffffffff,
+        (code ? 0x9b : 0x93) | dpl | (code && mode === 64 ? 0xa00 : 0xc00),
+      );
     }
     this.view.setInt32(this.stateOffset + S.CPL, cpl, true);
     this.setState64(S.CR0, 0x80010033);
@@ -142,11 +155,13 @@ export class BareMachine {
   /** Maps the pages of [address, +bytes), zeroed, for reading, writing and execution; pages already mapped stay. */
   map(address: bigint, bytes: number): void {
     if (this.#mode === 16) {
-      if (address + BigInt(bytes) > BigInt(this.#ramBytes)) throw new Error('region outside real-mode memory');
+      if (address + BigInt(bytes) > BigInt(this.#ramBytes))
+        throw new Error('region outside real-mode memory');
       return;
     }
     const first = address & ~0xfffn;
-    for (let page = first; page < address + BigInt(Math.max(bytes, 1)); page += 4096n) this.#mapPage(BigInt.asUintN(64, page));
+    for (let page = first; page < address + BigInt(Math.max(bytes, 1)); page += 4096n)
+      this.#mapPage(BigInt.asUintN(64, page));
   }
 
   #mapPage(page: bigint): void {
@@ -170,7 +185,11 @@ export class BareMachine {
   /** Arena offset of a mapped linear address; −1 when it is not mapped. */
   arenaOffset(address: bigint): number {
     if (this.#mode === 16) return this.#ramOffset + Number(address);
-    const gpa = this.created.mmu.walk.translate(Number(BigInt.asIntN(32, address)), Number(BigInt.asIntN(32, address >> 32n)), 0);
+    const gpa = this.created.mmu.walk.translate(
+      Number(BigInt.asIntN(32, address)),
+      Number(BigInt.asIntN(32, address >> 32n)),
+      0,
+    );
     return gpa < 0 ? -1 : this.#ramOffset + gpa;
   }
 

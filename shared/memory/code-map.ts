@@ -41,7 +41,8 @@ export class CodeMap {
   }
 
   #acquire(): void {
-    while (Atomics.compareExchange(this.#i32, this.#lock, 0, 1) !== 0) Atomics.wait(this.#i32, this.#lock, 1, 1);
+    while (Atomics.compareExchange(this.#i32, this.#lock, 0, 1) !== 0)
+      Atomics.wait(this.#i32, this.#lock, 1, 1);
   }
 
   #release(): void {

@@ -8,4 +8,6 @@ import { buildInterpreterModule } from './interpreter-module.js';
 const { bytes, shapes, helpers } = buildInterpreterModule(SEMANTICS);
 writeFileSync(new URL('interpreter.wasm', import.meta.url), bytes);
 writeFileSync(new URL('interpreter.json', import.meta.url), JSON.stringify({ shapes, helpers }));
-process.stdout.write(`interpreter: ${shapes.length} handlers, ${helpers.length} helpers, ${bytes.length} bytes\n`);
+process.stdout.write(
+  `interpreter: ${shapes.length} handlers, ${helpers.length} helpers, ${bytes.length} bytes\n`,
+);

@@ -174,7 +174,9 @@ export interface Operands {
   readonly repeat: 'none' | 'rep' | 'repne';
   /** A far JMP, CALL: ptr16:16/32 (kind 'branch': `read` gives an i64, offset in bits 0–31, selector in bits 32–47) or m16:16/32/64. */
   readonly far: boolean;
-  kind(index: number): 'gpr' | 'memory' | 'immediate' | 'xmm' | 'mmx' | 'st' | 'segment' | 'control' | 'debug' | 'branch';
+  kind(
+    index: number,
+  ): 'gpr' | 'memory' | 'immediate' | 'xmm' | 'mmx' | 'st' | 'segment' | 'control' | 'debug' | 'branch';
   bitsOf(index: number): OperandBits;
   /** `displacement` (i64, bytes) is added to a memory operand's effective address before it wraps: bit strings, pairs. */
   read(index: number, displacement?: Value): Value;

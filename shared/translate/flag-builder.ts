@@ -103,13 +103,20 @@ export class FlagBuilder extends ValueBuilder {
 
   writeFlags(flags: Partial<Record<FlagName, Value>>): void {
     if (this.flagsDead) return;
-    if (flags.pf === undefined && flags.af === undefined && flags.zf === undefined && flags.sf === undefined) {
+    if (
+      flags.pf === undefined &&
+      flags.af === undefined &&
+      flags.zf === undefined &&
+      flags.sf === undefined
+    ) {
       const word = this.#carryWord(flags.cf ?? this.getFlag('cf'), flags.of ?? this.getFlag('of'));
       this.#last = undefined;
       this.setState('i32', CC_CARRY, word);
       return;
     }
-    const all = (['cf', 'pf', 'af', 'zf', 'sf', 'of'] as const).map((name) => flags[name] ?? this.getFlag(name));
+    const all = (['cf', 'pf', 'af', 'zf', 'sf', 'of'] as const).map(
+      (name) => flags[name] ?? this.getFlag(name),
+    );
     this.#writeAll(all[0]!, all[1]!, all[2]!, all[3]!, all[4]!, all[5]!);
   }
 
@@ -140,7 +147,10 @@ export class FlagBuilder extends ValueBuilder {
       }
       case 'pf': {
         const odd = this.popcnt(this.getState('u8', CC_RESULT));
-        return this.and(this.xor(this.xor(odd, this.i32(1)), this.shrU(this.getState('i32', CC_MISC), this.i32(2))), this.i32(1));
+        return this.and(
+          this.xor(this.xor(odd, this.i32(1)), this.shrU(this.getState('i32', CC_MISC), this.i32(2))),
+          this.i32(1),
+        );
       }
       case 'af':
         return bit(this.getState('i32', CC_MISC), 4);

@@ -19,7 +19,8 @@ export interface ShapeVariant {
 }
 
 /** Meanings that depend on the address size though they have no memory operand in the record. */
-const ADDRESS_SIZED = /^(String)?(Movs|Cmps|Stos|Lods|Scas|Ins|Outs)[bwdq]$|^(Loop|J\w?cxz|Jrcxz|Xlat|Maskmov)/;
+const ADDRESS_SIZED =
+  /^(String)?(Movs|Cmps|Stos|Lods|Scas|Ins|Outs)[bwdq]$|^(Loop|J\w?cxz|Jrcxz|Xlat|Maskmov)/;
 const FUSED_MNEMONICS = new Set(['Cmp', 'Test']);
 
 export function isFusible(form: InstructionForm): boolean {
@@ -28,9 +29,11 @@ export function isFusible(form: InstructionForm): boolean {
 
 /** The shape of one variant of a form. */
 export function shapeOf(form: InstructionForm, entry: SemanticsEntry, variant: ShapeVariant): HandlerShape {
-  const memory = form.operands.findIndex((o) => o.memoryBits !== undefined && (o.kind === 'memory' || variant.address !== undefined));
-  const operands = form.operands.map(
-    (o, i): OperandShape => (i === memory ? { kind: 'memory', bits: o.memoryBits! } : { kind: o.kind, bits: o.registerBits! }),
+  const memory = form.operands.findIndex(
+    (o) => o.memoryBits !== undefined && (o.kind === 'memory' || variant.address !== undefined),
+  );
+  const operands = form.operands.map((o, i): OperandShape =>
+    i === memory ? { kind: 'memory', bits: o.memoryBits! } : { kind: o.kind, bits: o.registerBits! },
   );
   const exchange = form.mnemonic === 'Xchg' && memory >= 0;
   return {
@@ -64,14 +67,18 @@ function addressForms(form: InstructionForm): (AddressForm | undefined)[] {
   return forms;
 }
 
-function modeCombinations(form: InstructionForm, entry: SemanticsEntry): Pick<ShapeVariant, 'code' | 'addressBits' | 'stackBits'>[] {
+function modeCombinations(
+  form: InstructionForm,
+  entry: SemanticsEntry,
+): Pick<ShapeVariant, 'code' | 'addressBits' | 'stackBits'>[] {
   if (entry.modeSensitive !== true) return [{ code: 64, addressBits: 64, stackBits: 64 }];
   const sized = ADDRESS_SIZED.test(form.mnemonic);
   const combinations: Pick<ShapeVariant, 'code' | 'addressBits' | 'stackBits'>[] = [];
   for (const code of form.modes) {
     const addresses = !sized ? [code] : code === 64 ? ([64, 32] as const) : ([32, 16] as const);
     for (const addressBits of addresses)
-      for (const stackBits of code === 64 ? ([64] as const) : ([32, 16] as const)) combinations.push({ code, addressBits, stackBits });
+      for (const stackBits of code === 64 ? ([64] as const) : ([32, 16] as const))
+        combinations.push({ code, addressBits, stackBits });
   }
   return combinations;
 }
@@ -80,9 +87,21 @@ function* variantsOf(form: InstructionForm, entry: SemanticsEntry): Generator<Sh
   const repeats = form.repeatable ? (['none', 'rep', 'repne'] as const) : (['none'] as const);
   for (const address of addressForms(form))
     for (const modes of modeCombinations(form, entry)) {
-      if (entry.modeSensitive === true && address !== undefined && address.startsWith('legacy') === (modes.code === 64)) continue;
+      if (
+        entry.modeSensitive === true &&
+        address !== undefined &&
+        address.startsWith('legacy') === (modes.code === 64)
+      )
+        continue;
       for (const repeat of repeats) {
-        const plain: ShapeVariant = { address, lock: false, repeat, ...modes, flagsDead: false, fusedCondition: undefined };
+        const plain: ShapeVariant = {
+          address,
+          lock: false,
+          repeat,
+          ...modes,
+          flagsDead: false,
+          fusedCondition: undefined,
+        };
         const locks = form.lockable && address !== undefined ? [false, true] : [false];
         for (const lock of locks) {
           yield { ...plain, lock };

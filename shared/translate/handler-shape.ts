@@ -14,7 +14,8 @@ import type { OperandBits } from './emitter.js';
  */
 export type AddressForm = 'base' | 'full' | 'wrapped' | 'absolute' | 'legacy32' | 'legacy16';
 
-export type OperandKind = 'gpr' | 'memory' | 'immediate' | 'xmm' | 'mmx' | 'st' | 'segment' | 'control' | 'debug' | 'branch';
+export type OperandKind =
+  'gpr' | 'memory' | 'immediate' | 'xmm' | 'mmx' | 'st' | 'segment' | 'control' | 'debug' | 'branch';
 
 export interface OperandShape {
   readonly kind: OperandKind;
@@ -31,7 +32,8 @@ export interface HandlerShape {
   readonly lock: boolean;
   readonly repeat: 'none' | 'rep' | 'repne';
   /** Absent when the meaning depends on none of them. */
-  readonly modes: { readonly code: 16 | 32 | 64; readonly address: 16 | 32 | 64; readonly stack: 16 | 32 | 64 } | undefined;
+  readonly modes:
+    { readonly code: 16 | 32 | 64; readonly address: 16 | 32 | 64; readonly stack: 16 | 32 | 64 } | undefined;
   /** The arithmetic flags are overwritten before anything can read them. */
   readonly flagsDead: boolean;
   /** Condition code of a Jcc fused behind it. */
@@ -59,7 +61,8 @@ export function shapeName(shape: HandlerShape): string {
   if (shape.far) parts.push('far');
   if (shape.lock) parts.push('lock');
   if (shape.repeat !== 'none') parts.push(shape.repeat);
-  if (shape.modes !== undefined) parts.push(`${shape.modes.code}-${shape.modes.address}-${shape.modes.stack}`);
+  if (shape.modes !== undefined)
+    parts.push(`${shape.modes.code}-${shape.modes.address}-${shape.modes.stack}`);
   if (shape.flagsDead) parts.push('flagless');
   if (shape.fusedCondition !== undefined) parts.push(`j${shape.fusedCondition}`);
   return parts.join(' ');

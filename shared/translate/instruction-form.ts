@@ -6,7 +6,17 @@ import iced from 'iced-x86';
 import type { OperandBits } from './emitter.js';
 import type { OperandKind } from './handler-shape.js';
 
-const { Code, CodeExt, CpuidFeature, DecoderOptions, EncodingKind, Instruction, MemorySizeExt, Mnemonic, OpCodeOperandKind } = iced;
+const {
+  Code,
+  CodeExt,
+  CpuidFeature,
+  DecoderOptions,
+  EncodingKind,
+  Instruction,
+  MemorySizeExt,
+  Mnemonic,
+  OpCodeOperandKind,
+} = iced;
 
 /** CPUID features (iced-x86's names) of the CPU model: x86-64-v2 and what shared/x86/cpuid.ts announces besides. */
 const ANNOUNCED = new Set([
@@ -17,7 +27,10 @@ const ANNOUNCED = new Set([
 
 /** For iced-x86's Decoder: encodings of features that the model does not announce mean what they mean without them (BSF for TZCNT, NOP for RDSSP…). */
 export const DECODER_OPTIONS =
-  DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD | DecoderOptions.NoWbnoinvd | DecoderOptions.ForceReservedNop;
+  DecoderOptions.NoMPFX_0FBC |
+  DecoderOptions.NoMPFX_0FBD |
+  DecoderOptions.NoWbnoinvd |
+  DecoderOptions.ForceReservedNop;
 
 /** One operand as the form allows it. `memoryBits` is present when it may be memory, `registerBits` when it may be a register. */
 export interface FormOperand {
@@ -55,11 +68,16 @@ export function isStringForm(name: string): boolean {
 }
 
 function operandOf(kindName: string, memoryBits: OperandBits): FormOperand | undefined {
-  const register = (kind: OperandKind, bits: OperandBits): FormOperand => ({ kind, registerBits: bits, memoryBits: undefined });
+  const register = (kind: OperandKind, bits: OperandBits): FormOperand => ({
+    kind,
+    registerBits: bits,
+    memoryBits: undefined,
+  });
   if (IMPLICIT_MEMORY.has(kindName)) return undefined;
   if (SEGMENTS.has(kindName)) return register('segment', 16);
   if (kindName in FIXED_BITS) return register('gpr', FIXED_BITS[kindName]!);
-  if (kindName === 'mem' || kindName === 'mem_offs') return { kind: 'memory', registerBits: undefined, memoryBits };
+  if (kindName === 'mem' || kindName === 'mem_offs')
+    return { kind: 'memory', registerBits: undefined, memoryBits };
   if (kindName === 'st0' || kindName === 'sti_opcode') return register('st', 64);
   if (kindName === 'cr_reg') return register('control', 64);
   if (kindName === 'dr_reg') return register('debug', 64);
@@ -69,12 +87,18 @@ function operandOf(kindName: string, memoryBits: OperandBits): FormOperand | und
   const [prefix, ...rest] = kindName.split('_');
   const entry = REGISTER_PREFIX[prefix!];
   if (entry === undefined) return undefined;
-  return { kind: entry[0], registerBits: entry[1], memoryBits: rest.join('_') === 'or_mem' ? memoryBits : undefined };
+  return {
+    kind: entry[0],
+    registerBits: entry[1],
+    memoryBits: rest.join('_') === 'or_mem' ? memoryBits : undefined,
+  };
 }
 
 /** A mnemonic's key in the semantics tables: iced-x86's name, but strings that share theirs with SSE get a prefix. */
 function keyOf(name: string, mnemonic: string): string {
-  return isStringForm(name) && (mnemonic === 'Movsd' || mnemonic === 'Cmpsd') ? `String${mnemonic}` : mnemonic;
+  return isStringForm(name) && (mnemonic === 'Movsd' || mnemonic === 'Cmpsd')
+    ? `String${mnemonic}`
+    : mnemonic;
 }
 
 function readForm(name: string, code: number): InstructionForm | undefined {
@@ -82,7 +106,9 @@ function readForm(name: string, code: number): InstructionForm | undefined {
   if (opCode.encoding !== EncodingKind.Legacy || !opCode.isInstruction) return undefined;
   const instruction = new Instruction();
   instruction.code = code;
-  const features = [...(instruction.cpuidFeatures() as unknown as Iterable<number>)].map((f) => CpuidFeature[f]!);
+  const features = [...(instruction.cpuidFeatures() as unknown as Iterable<number>)].map(
+    (f) => CpuidFeature[f]!,
+  );
   if (!features.every((feature) => ANNOUNCED.has(feature))) return undefined;
   const memoryBits = (MemorySizeExt.size(opCode.memorySize) * 8) as OperandBits;
   const operands: FormOperand[] = [];
@@ -102,7 +128,9 @@ function readForm(name: string, code: number): InstructionForm | undefined {
   const first = operands[0];
   const bits = string
     ? memoryBits
-    : ((opCode.operandSize !== 0 ? opCode.operandSize : (first?.registerBits ?? first?.memoryBits ?? 32)) as OperandBits);
+    : ((opCode.operandSize !== 0
+        ? opCode.operandSize
+        : (first?.registerBits ?? first?.memoryBits ?? 32)) as OperandBits);
   return {
     code,
     name,

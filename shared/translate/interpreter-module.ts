@@ -112,7 +112,9 @@ export function buildInterpreterModule(table: SemanticsTable): InterpreterModule
       return 4 + index;
     },
   };
-  const functions = internalHandlers(module).map(({ name, body }) => writer.function(handlerType, name, body));
+  const functions = internalHandlers(module).map(({ name, body }) =>
+    writer.function(handlerType, name, body),
+  );
   const shapes: string[] = [];
   const seen = new Set<string>();
   for (const { shape, entry } of allShapes(table)) {

@@ -16,10 +16,23 @@ import {
   RECORD_SEGMENT_BASE,
 } from './op-record.js';
 
-const STATE_LOAD: Readonly<Record<OperandBits, string>> = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' };
-const STATE_STORE: Readonly<Record<OperandBits, string>> = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' };
+const STATE_LOAD: Readonly<Record<OperandBits, string>> = {
+  8: 'i32.load8_u',
+  16: 'i32.load16_u',
+  32: 'i32.load',
+  64: 'i64.load',
+  128: 'v128.load',
+};
+const STATE_STORE: Readonly<Record<OperandBits, string>> = {
+  8: 'i32.store8',
+  16: 'i32.store16',
+  32: 'i32.store',
+  64: 'i64.store',
+  128: 'v128.store',
+};
 
-const typeOf = (bits: OperandBits): 'i32' | 'i64' | 'v128' => (bits === 128 ? 'v128' : bits === 64 ? 'i64' : 'i32');
+const typeOf = (bits: OperandBits): 'i32' | 'i64' | 'v128' =>
+  bits === 128 ? 'v128' : bits === 64 ? 'i64' : 'i32';
 
 export class InterpreterOperands implements Operands {
   readonly mnemonic: string;
@@ -130,7 +143,8 @@ export class InterpreterOperands implements Operands {
   }
 
   #writeRegister(index: number, kind: OperandShape['kind'], bits: OperandBits, value: Value): void {
-    if (kind === 'gpr' && bits === 32) this.#e.storeStateAt(this.#offset(index), 'i64.store', this.#e.extendU(value));
+    if (kind === 'gpr' && bits === 32)
+      this.#e.storeStateAt(this.#offset(index), 'i64.store', this.#e.extendU(value));
     else this.#storeRegister(index, kind, bits, value);
   }
 
@@ -138,7 +152,8 @@ export class InterpreterOperands implements Operands {
   #storeRegister(index: number, kind: OperandShape['kind'], bits: OperandBits, value: Value): void {
     const offset = this.#offset(index);
     this.#e.storeStateAt(offset, STATE_STORE[bits], value);
-    if (kind === 'mmx') this.#e.storeStateAt(this.#e.add(offset, this.#e.i32(8)), 'i32.store16', this.#e.i32(0xffff));
+    if (kind === 'mmx')
+      this.#e.storeStateAt(this.#e.add(offset, this.#e.i32(8)), 'i32.store16', this.#e.i32(0xffff));
   }
 
   writeLow(index: number, bits: 8 | 16 | 32 | 64, value: Value): void {
@@ -149,7 +164,8 @@ export class InterpreterOperands implements Operands {
 
   modify(index: number, change: (old: Value) => Value, displacement?: Value): { old: Value; value: Value } {
     const { kind, bits } = this.#operand(index);
-    if (kind === 'memory') return this.#e.modifyAt(this.#linear(bits / 8, 'write', displacement), bits / 8, change);
+    if (kind === 'memory')
+      return this.#e.modifyAt(this.#linear(bits / 8, 'write', displacement), bits / 8, change);
     const old = this.read(index);
     const value = change(old);
     this.#writeRegister(index, kind, bits, value);

@@ -33,8 +33,20 @@ export interface SlowImports {
   readonly modifyEnd: number;
 }
 
-const LOAD: Readonly<Record<number, string>> = { 1: 'i32.load8_u', 2: 'i32.load16_u', 4: 'i32.load', 8: 'i64.load', 16: 'v128.load' };
-const STORE: Readonly<Record<number, string>> = { 1: 'i32.store8', 2: 'i32.store16', 4: 'i32.store', 8: 'i64.store', 16: 'v128.store' };
+const LOAD: Readonly<Record<number, string>> = {
+  1: 'i32.load8_u',
+  2: 'i32.load16_u',
+  4: 'i32.load',
+  8: 'i64.load',
+  16: 'v128.load',
+};
+const STORE: Readonly<Record<number, string>> = {
+  1: 'i32.store8',
+  2: 'i32.store16',
+  4: 'i32.store',
+  8: 'i64.store',
+  16: 'v128.store',
+};
 const CMPXCHG: Readonly<Record<number, string>> = {
   1: 'i32.atomic.rmw8.cmpxchg_u',
   2: 'i32.atomic.rmw16.cmpxchg_u',
@@ -160,7 +172,8 @@ export abstract class MemoryBuilder extends FlagBuilder {
     const address = this.code.local('i32');
     const slow = this.code.local('i32');
     let direct = this.#hits(linear, entry, TLB_WRITE_TAG, bytes);
-    if (lock && bytes > 1) direct = this.and(direct, this.eqz(this.and(this.wrap(linear), this.i32(bytes - 1))));
+    if (lock && bytes > 1)
+      direct = this.and(direct, this.eqz(this.and(this.wrap(linear), this.i32(bytes - 1))));
     this.if(
       direct,
       () => {
@@ -180,7 +193,9 @@ export abstract class MemoryBuilder extends FlagBuilder {
     );
     const at = this.fromLocal(address, 'i32');
     const result = lock ? this.#modifyAtomic(at, bytes, change) : this.#modifyPlain(at, bytes, change);
-    this.if(this.fromLocal(slow, 'i32'), () => this.#callSlow(this.#slow.modifyEnd, bytes | (lock ? 0x100 : 0)));
+    this.if(this.fromLocal(slow, 'i32'), () =>
+      this.#callSlow(this.#slow.modifyEnd, bytes | (lock ? 0x100 : 0)),
+    );
     return result;
   }
 
@@ -217,10 +232,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
 
   linear(segment: number | Value, offset: Value, bytes: number, _access: 'read' | 'write'): Value {
     if (this.segmentModel === 'long') return this.#linearLong(segment, offset);
-    const slot =
-      typeof segment === 'number'
-        ? undefined
-        : this.add(this.cpu, this.shl(segment, this.i32(5)));
+    const slot = typeof segment === 'number' ? undefined : this.add(this.cpu, this.shl(segment, this.i32(5)));
     const field = (at: number): Value => {
       if (typeof segment === 'number') return this.getState('i64', SEGMENT + segment * 32 + at);
       this.push(slot!);
@@ -243,7 +255,9 @@ export abstract class MemoryBuilder extends FlagBuilder {
 
   #linearLong(segment: number | Value, offset: Value): Value {
     if (typeof segment === 'number') {
-      return segment < 4 ? offset : this.add(offset, this.getState('i64', SEGMENT + segment * 32 + SEGMENT_BASE));
+      return segment < 4
+        ? offset
+        : this.add(offset, this.getState('i64', SEGMENT + segment * 32 + SEGMENT_BASE));
     }
     // ES, CS, SS and DS have base zero in 64-bit mode.
     return this.ifValue(

@@ -135,7 +135,11 @@ export class RecordWriter {
       return { form: undefined, entry: undefined };
     }
     const address = this.#writeOperands(record, instruction, form, mode);
-    view.setUint32(record + RECORD_HANDLER, this.#handler(instruction, form, entry, address, mode, options), true);
+    view.setUint32(
+      record + RECORD_HANDLER,
+      this.#handler(instruction, form, entry, address, mode, options),
+      true,
+    );
     return { form, entry };
   }
 
@@ -147,13 +151,22 @@ export class RecordWriter {
     mode: number,
     options: { flagsDead: boolean; fusedCondition: number | undefined },
   ): number {
-    const repeat = !form.repeatable ? 0 : instruction.hasRepePrefix || instruction.hasRepPrefix ? 1 : instruction.hasRepnePrefix ? 2 : 0;
+    const repeat = !form.repeatable
+      ? 0
+      : instruction.hasRepePrefix || instruction.hasRepPrefix
+        ? 1
+        : instruction.hasRepnePrefix
+          ? 2
+          : 0;
     const lock = form.lockable && instruction.hasLockPrefix ? 1 : 0;
     const addressBits = stringAddressBits(instruction, form, codeBits(mode));
-    const modeKey = (mode & (MODE_CODE_MASK | MODE_STACK32)) * 3 + (addressBits === 64 ? 2 : addressBits === 32 ? 1 : 0);
+    const modeKey =
+      (mode & (MODE_CODE_MASK | MODE_STACK32)) * 3 + (addressBits === 64 ? 2 : addressBits === 32 ? 1 : 0);
     let key = form.code * 7 + addressNumber(address);
     key = ((key * 3 + repeat) * 2 + lock) * 24 + modeKey;
-    key = (key * 2 + (options.flagsDead ? 1 : 0)) * 17 + (options.fusedCondition === undefined ? 0 : options.fusedCondition + 1);
+    key =
+      (key * 2 + (options.flagsDead ? 1 : 0)) * 17 +
+      (options.fusedCondition === undefined ? 0 : options.fusedCondition + 1);
     const known = this.#handlerByVariant.get(key);
     if (known !== undefined) return known;
     const variant: ShapeVariant = {
@@ -183,7 +196,10 @@ export class RecordWriter {
     let registers = 0;
     let immediates = 0;
     let address: AddressForm | undefined;
-    view.setUint8(record + RECORD_SEGMENT, instruction.isStackInstruction ? 2 : segmentNumber(instruction.memorySegment));
+    view.setUint8(
+      record + RECORD_SEGMENT,
+      instruction.isStackInstruction ? 2 : segmentNumber(instruction.memorySegment),
+    );
     for (const index of form.operandIndexes) {
       switch (instruction.opKind(index)) {
         case OpKind.Register: {
@@ -208,8 +224,18 @@ export class RecordWriter {
           view.setUint32(record + RECORD_IMMEDIATE + 4, instruction.farBranchSelector, true);
           break;
         default:
-          if (immediates++ === 0) view.setBigUint64(record + RECORD_IMMEDIATE, BigInt.asUintN(64, instruction.immediate(index)), true);
-          else view.setInt32(record + RECORD_DISPLACEMENT, Number(BigInt.asIntN(32, instruction.immediate(index))), true);
+          if (immediates++ === 0)
+            view.setBigUint64(
+              record + RECORD_IMMEDIATE,
+              BigInt.asUintN(64, instruction.immediate(index)),
+              true,
+            );
+          else
+            view.setInt32(
+              record + RECORD_DISPLACEMENT,
+              Number(BigInt.asIntN(32, instruction.immediate(index))),
+              true,
+            );
       }
     }
     return address;
@@ -226,7 +252,11 @@ export class RecordWriter {
     view.setUint8(record + RECORD_SCALE, SCALE_LOG[instruction.memoryIndexScale]!);
     const long = (mode & MODE_CODE_MASK) === MODE_64;
     const based = !long || segment >= 4;
-    view.setUint16(record + RECORD_SEGMENT_BASE, based ? SEGMENT + segment * SEGMENT_BYTES + SEGMENT_BASE : ZERO_SLOT, true);
+    view.setUint16(
+      record + RECORD_SEGMENT_BASE,
+      based ? SEGMENT + segment * SEGMENT_BYTES + SEGMENT_BASE : ZERO_SLOT,
+      true,
+    );
     const ipRelative = base === Register.RIP || base === Register.EIP;
     // iced-x86 gives an IP-relative displacement as the target, relative to the decoder's IP of the block's start (0).
     const displacement = Number(BigInt.asIntN(32, instruction.memoryDisplacement));
@@ -235,7 +265,11 @@ export class RecordWriter {
     if (!long) return addressBitsOf(instruction) === 16 ? 'legacy16' : 'legacy32';
     if (base === Register.None && index === Register.None && instruction.memoryDisplSize === 8) {
       if (/moffs/.test(Code[instruction.code]!)) {
-        view.setBigUint64(record + RECORD_IMMEDIATE, BigInt.asUintN(64, instruction.memoryDisplacement), true);
+        view.setBigUint64(
+          record + RECORD_IMMEDIATE,
+          BigInt.asUintN(64, instruction.memoryDisplacement),
+          true,
+        );
         return 'absolute';
       }
     }
@@ -255,7 +289,11 @@ function addressBitsOf(instruction: Instruction): 16 | 32 | 64 {
 }
 
 /** String instructions name their pointers by operand kind, counters and the rest by their Code. */
-function stringAddressBits(instruction: Instruction, form: InstructionForm, mode: 16 | 32 | 64): 16 | 32 | 64 {
+function stringAddressBits(
+  instruction: Instruction,
+  form: InstructionForm,
+  mode: 16 | 32 | 64,
+): 16 | 32 | 64 {
   for (let i = 0; i < instruction.opCount; i++) {
     switch (instruction.opKind(i)) {
       case OpKind.MemorySegSI:
@@ -280,11 +318,18 @@ function stringAddressBits(instruction: Instruction, form: InstructionForm, mode
   return mode;
 }
 
-const ADDRESS_NUMBERS: Readonly<Record<AddressForm, number>> = { base: 1, full: 2, wrapped: 3, absolute: 4, legacy32: 5, legacy16: 6 };
-const addressNumber = (address: AddressForm | undefined): number => (address === undefined ? 0 : ADDRESS_NUMBERS[address]);
+const ADDRESS_NUMBERS: Readonly<Record<AddressForm, number>> = {
+  base: 1,
+  full: 2,
+  wrapped: 3,
+  absolute: 4,
+  legacy32: 5,
+  legacy16: 6,
+};
+const addressNumber = (address: AddressForm | undefined): number =>
+  address === undefined ? 0 : ADDRESS_NUMBERS[address];
 
 /** ES CS SS DS FS GS as 0–5; DS when there is none. */
 function segmentNumber(register: number): number {
   return register >= Register.ES && register <= Register.GS ? register - Register.ES : 3;
 }
-

@@ -68,7 +68,8 @@ export class ValueBuilder {
       return this.i32(0);
     }
     const operator = wasmOperator(name);
-    if (operands.length !== operator.operands.length) throw new Error(`${name} takes ${operator.operands.length} operands`);
+    if (operands.length !== operator.operands.length)
+      throw new Error(`${name} takes ${operator.operands.length} operands`);
     operands.forEach((operand, i) => {
       if (operand.type !== operator.operands[i]) throw new Error(`${name}: operand ${i} is ${operand.type}`);
       this.push(operand);
@@ -110,7 +111,9 @@ export class ValueBuilder {
 
   wrap(a: Value): Value {
     const constant = this.constantOf(a);
-    return constant === undefined ? this.op('i32.wrap_i64', [a]) : this.i32(Number(BigInt.asIntN(32, constant)));
+    return constant === undefined
+      ? this.op('i32.wrap_i64', [a])
+      : this.i32(Number(BigInt.asIntN(32, constant)));
   }
 
   extendU(a: Value): Value {
@@ -142,7 +145,13 @@ export class ValueBuilder {
   }
 
   select(condition: Value, a: Value, b: Value): Value {
-    if (a.type === 'v128') return this.ifValue(condition, 'v128', () => a, () => b);
+    if (a.type === 'v128')
+      return this.ifValue(
+        condition,
+        'v128',
+        () => a,
+        () => b,
+      );
     this.push(a);
     this.push(b);
     this.push(condition);

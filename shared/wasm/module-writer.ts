@@ -22,7 +22,9 @@ export class ModuleWriter {
   }
 
   type(parameters: readonly WasmType[], results: readonly WasmType[]): number {
-    const same = this.#types.findIndex((t) => t.parameters.join() === parameters.join() && t.results.join() === results.join());
+    const same = this.#types.findIndex(
+      (t) => t.parameters.join() === parameters.join() && t.results.join() === results.join(),
+    );
     if (same >= 0) return same;
     return this.#types.push({ parameters, results }) - 1;
   }

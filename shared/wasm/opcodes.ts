@@ -4,7 +4,13 @@
 
 export type WasmType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 
-export const WASM_TYPE_CODE: Readonly<Record<WasmType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+export const WASM_TYPE_CODE: Readonly<Record<WasmType, number>> = {
+  i32: 0x7f,
+  i64: 0x7e,
+  f32: 0x7d,
+  f64: 0x7c,
+  v128: 0x7b,
+};
 
 /** An operator's encoding: opcode bytes, then operand types, result type and how many immediate bytes follow. */
 export interface WasmOperator {
@@ -26,7 +32,14 @@ function leb(value: number): number[] {
   }
 }
 
-function define(prefix: number | undefined, first: number, names: string, operands: WasmType[], result: WasmType, immediates = 0): void {
+function define(
+  prefix: number | undefined,
+  first: number,
+  names: string,
+  operands: WasmType[],
+  result: WasmType,
+  immediates = 0,
+): void {
   names.split(' ').forEach((name, index) => {
     if (name === '-') return;
     const code = prefix === undefined ? [first + index] : [prefix, ...leb(first + index)];
@@ -63,7 +76,8 @@ function defineScalars(): void {
 }
 
 function defineConversions(): void {
-  const one = (code: number, name: string, from: WasmType, to: WasmType): void => define(undefined, code, name, [from], to);
+  const one = (code: number, name: string, from: WasmType, to: WasmType): void =>
+    define(undefined, code, name, [from], to);
   one(0xa7, 'i32.wrap_i64', 'i64', 'i32');
   one(0xa8, 'i32.trunc_f32_s', 'f32', 'i32');
   one(0xa9, 'i32.trunc_f32_u', 'f32', 'i32');
@@ -142,40 +156,64 @@ function defineVectors(): void {
   binary(118, prefixed('i8x16', 'min_s min_u max_s max_u'));
   unary(122, 'f64x2.trunc');
   binary(123, 'i8x16.avgr_u');
-  unary(124, 'i16x8.extadd_pairwise_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.extadd_pairwise_i16x8_s i32x4.extadd_pairwise_i16x8_u');
+  unary(
+    124,
+    'i16x8.extadd_pairwise_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.extadd_pairwise_i16x8_s i32x4.extadd_pairwise_i16x8_u',
+  );
   unary(128, 'i16x8.abs i16x8.neg');
   binary(130, 'i16x8.q15mulr_sat_s');
   test(131, 'i16x8.all_true i16x8.bitmask');
   binary(133, 'i16x8.narrow_i32x4_s i16x8.narrow_i32x4_u');
-  unary(135, prefixed('i16x8', 'extend_low_i8x16_s extend_high_i8x16_s extend_low_i8x16_u extend_high_i8x16_u'));
+  unary(
+    135,
+    prefixed('i16x8', 'extend_low_i8x16_s extend_high_i8x16_s extend_low_i8x16_u extend_high_i8x16_u'),
+  );
   shift(139, 'i16x8.shl i16x8.shr_s i16x8.shr_u');
   binary(142, prefixed('i16x8', 'add add_sat_s add_sat_u sub sub_sat_s sub_sat_u'));
   unary(148, 'f64x2.nearest');
   binary(149, prefixed('i16x8', 'mul min_s min_u max_s max_u'));
   binary(155, 'i16x8.avgr_u');
-  binary(156, prefixed('i16x8', 'extmul_low_i8x16_s extmul_high_i8x16_s extmul_low_i8x16_u extmul_high_i8x16_u'));
+  binary(
+    156,
+    prefixed('i16x8', 'extmul_low_i8x16_s extmul_high_i8x16_s extmul_low_i8x16_u extmul_high_i8x16_u'),
+  );
   unary(160, 'i32x4.abs i32x4.neg');
   test(163, 'i32x4.all_true i32x4.bitmask');
-  unary(167, prefixed('i32x4', 'extend_low_i16x8_s extend_high_i16x8_s extend_low_i16x8_u extend_high_i16x8_u'));
+  unary(
+    167,
+    prefixed('i32x4', 'extend_low_i16x8_s extend_high_i16x8_s extend_low_i16x8_u extend_high_i16x8_u'),
+  );
   shift(171, 'i32x4.shl i32x4.shr_s i32x4.shr_u');
   binary(174, 'i32x4.add');
   binary(177, 'i32x4.sub');
   binary(181, prefixed('i32x4', 'mul min_s min_u max_s max_u dot_i16x8_s'));
-  binary(188, prefixed('i32x4', 'extmul_low_i16x8_s extmul_high_i16x8_s extmul_low_i16x8_u extmul_high_i16x8_u'));
+  binary(
+    188,
+    prefixed('i32x4', 'extmul_low_i16x8_s extmul_high_i16x8_s extmul_low_i16x8_u extmul_high_i16x8_u'),
+  );
   unary(192, 'i64x2.abs i64x2.neg');
   test(195, 'i64x2.all_true i64x2.bitmask');
-  unary(199, prefixed('i64x2', 'extend_low_i32x4_s extend_high_i32x4_s extend_low_i32x4_u extend_high_i32x4_u'));
+  unary(
+    199,
+    prefixed('i64x2', 'extend_low_i32x4_s extend_high_i32x4_s extend_low_i32x4_u extend_high_i32x4_u'),
+  );
   shift(203, 'i64x2.shl i64x2.shr_s i64x2.shr_u');
   binary(206, 'i64x2.add');
   binary(209, 'i64x2.sub');
   binary(213, prefixed('i64x2', 'mul eq ne lt_s gt_s le_s ge_s'));
-  binary(220, prefixed('i64x2', 'extmul_low_i32x4_s extmul_high_i32x4_s extmul_low_i32x4_u extmul_high_i32x4_u'));
+  binary(
+    220,
+    prefixed('i64x2', 'extmul_low_i32x4_s extmul_high_i32x4_s extmul_low_i32x4_u extmul_high_i32x4_u'),
+  );
   unary(224, 'f32x4.abs f32x4.neg - f32x4.sqrt');
   binary(228, prefixed('f32x4', 'add sub mul div min max pmin pmax'));
   unary(236, 'f64x2.abs f64x2.neg - f64x2.sqrt');
   binary(240, prefixed('f64x2', 'add sub mul div min max pmin pmax'));
   unary(248, 'i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u f32x4.convert_i32x4_s f32x4.convert_i32x4_u');
-  unary(252, 'i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u');
+  unary(
+    252,
+    'i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u',
+  );
 }
 
 defineScalars();

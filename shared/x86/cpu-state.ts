@@ -6,7 +6,14 @@
 
 /** General registers in encoding order (RAX RCX RDX RBX RSP RBP RSI RDI R8..R15), 8 bytes each. AH is GPR+1. */
 export const GPR = 0;
-export const RAX = 0, RCX = 8, RDX = 16, RBX = 24, RSP = 32, RBP = 40, RSI = 48, RDI = 56;
+export const RAX = 0,
+  RCX = 8,
+  RDX = 16,
+  RBX = 24,
+  RSP = 32,
+  RBP = 40,
+  RSI = 48,
+  RDI = 56;
 /** Instruction pointer. Valid outside generated code; inside it, BLOCK_RIP plus the record's offset is. */
 export const RIP = 128;
 /** Always zero: stands for an absent base or index register or a zero segment base. */
@@ -50,7 +57,14 @@ export const HELPER_ARG2 = 248;
 // Segment registers: 32 bytes each at SEGMENT + i*32, i = ES CS SS DS FS GS TR LDTR.
 export const SEGMENT = 256;
 export const SEGMENT_BYTES = 32;
-export const ES = 0, CS = 1, SS = 2, DS = 3, FS = 4, GS = 5, TR = 6, LDTR = 7;
+export const ES = 0,
+  CS = 1,
+  SS = 2,
+  DS = 3,
+  FS = 4,
+  GS = 5,
+  TR = 6,
+  LDTR = 7;
 /** i64 base. */
 export const SEGMENT_BASE = 0;
 /** i64 lowest valid offset (0 unless expand-down). */
@@ -64,15 +78,38 @@ export const SEGMENT_SELECTOR = 28;
 /** u16 attributes: bits 0–7 descriptor byte 5 (type, S, DPL, P), bits 8–11 descriptor byte 6's AVL L D/B G (bits 12–15 of the dword). */
 export const SEGMENT_ATTRIBUTES = 30;
 
-export const GDTR_BASE = 512, GDTR_LIMIT = 520, IDTR_BASE = 528, IDTR_LIMIT = 536;
-export const CR0 = 544, CR2 = 552, CR3 = 560, CR4 = 568, CR8 = 576, EFER = 584;
+export const GDTR_BASE = 512,
+  GDTR_LIMIT = 520,
+  IDTR_BASE = 528,
+  IDTR_LIMIT = 536;
+export const CR0 = 544,
+  CR2 = 552,
+  CR3 = 560,
+  CR4 = 568,
+  CR8 = 576,
+  EFER = 584;
 /** DR0–DR7, 8 bytes each. */
 export const DR = 592;
-export const STAR = 656, LSTAR = 664, CSTAR = 672, FMASK = 680, KERNEL_GS_BASE = 688;
-export const SYSENTER_CS = 696, SYSENTER_ESP = 704, SYSENTER_EIP = 712;
-export const TSC_AUX = 720, PAT = 728, APIC_BASE = 736, MISC_ENABLE = 744, TSC_ADJUST = 752;
-export const SPEC_CTRL = 760, MTRR_DEF_TYPE = 768, KVM_SYSTEM_TIME = 776, KVM_WALL_CLOCK = 784;
-export const KVM_PV_EOI = 792, KVM_ASYNC_PF = 800, KVM_STEAL_TIME = 808;
+export const STAR = 656,
+  LSTAR = 664,
+  CSTAR = 672,
+  FMASK = 680,
+  KERNEL_GS_BASE = 688;
+export const SYSENTER_CS = 696,
+  SYSENTER_ESP = 704,
+  SYSENTER_EIP = 712;
+export const TSC_AUX = 720,
+  PAT = 728,
+  APIC_BASE = 736,
+  MISC_ENABLE = 744,
+  TSC_ADJUST = 752;
+export const SPEC_CTRL = 760,
+  MTRR_DEF_TYPE = 768,
+  KVM_SYSTEM_TIME = 776,
+  KVM_WALL_CLOCK = 784;
+export const KVM_PV_EOI = 792,
+  KVM_ASYNC_PF = 800,
+  KVM_STEAL_TIME = 808;
 /** i64: guest TSC = host nanoseconds + TSC_OFFSET (the TSC runs at 1 GHz). */
 export const TSC_OFFSET = 816;
 /** i32: HALTED and friends: ACTIVITY_* */
@@ -82,7 +119,9 @@ export const SIPI_VECTOR = 828;
 /** i32: this vCPU's index, and its APIC id. */
 export const VCPU_INDEX = 832;
 /** i64 counters, written by the vCPU only. */
-export const COUNT_BLOCKS = 840, COUNT_EXITS = 848, COUNT_INSTRUCTIONS = 856;
+export const COUNT_BLOCKS = 840,
+  COUNT_EXITS = 848,
+  COUNT_INSTRUCTIONS = 856;
 /** MTRRs: fixed (11 × 8) then variable base/mask (8 × 16). Values are stored, not obeyed. */
 export const MTRR_FIXED = 864;
 export const MTRR_VARIABLE = 960;
@@ -96,9 +135,11 @@ export const X87_TOP = 1288;
 /** i32 bit i set: physical register i is not empty (the abridged tag word of FXSAVE). */
 export const X87_TAGS = 1292;
 export const X87_OPCODE = 1296;
-export const X87_IP = 1304, X87_DP = 1312;
+export const X87_IP = 1304,
+  X87_DP = 1312;
 /** u16 selectors of the last x87 instruction and operand (legacy modes). */
-export const X87_CS = 1320, X87_DS = 1322;
+export const X87_CS = 1320,
+  X87_DS = 1322;
 /** i32. */
 export const MXCSR = 1328;
 /** XMM0–15, 16 bytes each, 16-byte aligned. */

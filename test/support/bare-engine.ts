@@ -74,7 +74,16 @@ export function buildBareEngine(ramBytes: number): BareEngine {
     portWrite: (port: number, bytes: number, value: number) => void writes.push({ port, bytes, value }),
   };
   const bus = { low: -1, high: -1, read: () => {}, write: () => {} };
-  const engine = createEngine({ memory, layout, vcpu: 0, fabric, lapic, bus, ports, image: interpreterImage() });
+  const engine = createEngine({
+    memory,
+    layout,
+    vcpu: 0,
+    fabric,
+    lapic,
+    bus,
+    ports,
+    image: interpreterImage(),
+  });
   engine.reset.powerOn(0);
   lapic.reset();
   return {

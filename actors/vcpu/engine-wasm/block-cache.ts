@@ -44,7 +44,14 @@ export class BlockCache {
   decoded = 0;
   dropped = 0;
 
-  constructor(u8: Uint8Array, i32: Int32Array, space: Region, jumpCaches: Region, codeMap: CodeMap, vcpu: number) {
+  constructor(
+    u8: Uint8Array,
+    i32: Int32Array,
+    space: Region,
+    jumpCaches: Region,
+    codeMap: CodeMap,
+    vcpu: number,
+  ) {
     this.#u8 = u8;
     this.#i32 = i32;
     this.#space = space;
@@ -91,14 +98,16 @@ export class BlockCache {
       if (block === undefined) continue;
       this.#blocks.delete(key);
       this.dropped++;
-      for (let i = 0; i < block.slots; i++) this.#i32[(block.record + i * RECORD_BYTES + RECORD_HANDLER) >>> 2] = HANDLER_INVALID;
+      for (let i = 0; i < block.slots; i++)
+        this.#i32[(block.record + i * RECORD_BYTES + RECORD_HANDLER) >>> 2] = HANDLER_INVALID;
     }
     this.#codeMap.disclaim(page, this.#vcpu);
   }
 
   /** Drops the blocks of all pages that others wrote. */
   dropStalePages(): void {
-    for (const page of [...this.#pages.keys()]) if (this.#codeMap.isStale(page, this.#vcpu)) this.dropPage(page);
+    for (const page of [...this.#pages.keys()])
+      if (this.#codeMap.isStale(page, this.#vcpu)) this.dropPage(page);
   }
 
   dropAll(): void {

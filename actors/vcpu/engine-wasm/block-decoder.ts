@@ -74,7 +74,8 @@ export class BlockDecoder {
         const entry = this.#writer.entry(form);
         instructions.push({ instruction, ipOffset: bytes, entry });
         bytes += instruction.length;
-        ended = entry === undefined || entry.endsBlock === true || instruction.flowControl !== FlowControl.Next;
+        ended =
+          entry === undefined || entry.endsBlock === true || instruction.flowControl !== FlowControl.Next;
       }
       return { slots: this.#write(instructions, mode, record, bytes, ended, single), bytes };
     } finally {
@@ -83,14 +84,22 @@ export class BlockDecoder {
     }
   }
 
-  #write(instructions: readonly Pending[], mode: number, record: number, bytes: number, ended: boolean, single: boolean): number {
+  #write(
+    instructions: readonly Pending[],
+    mode: number,
+    record: number,
+    bytes: number,
+    ended: boolean,
+    single: boolean,
+  ): number {
     let slot = 0;
     const long = (mode & MODE_CODE_MASK) === MODE_64;
     for (let i = 0; i < instructions.length; i++) {
       const { instruction, ipOffset, entry } = instructions[i]!;
       const at = record + slot * RECORD_BYTES;
       const next = instructions[i + 1];
-      const fused = long && !single && next !== undefined ? this.#fuse(at, instruction, ipOffset, next, mode) : false;
+      const fused =
+        long && !single && next !== undefined ? this.#fuse(at, instruction, ipOffset, next, mode) : false;
       if (fused) return slot + 2;
       const flagsDead = entry?.overwritesFlags === true && this.#flagsDie(instructions, i);
       this.#writer.write(at, instruction, mode, ipOffset, { flagsDead, fusedCondition: undefined });
@@ -184,12 +193,30 @@ function hasNearTarget(instruction: iced.Instruction): boolean {
 /** Signed distance of a near branch's target from the block's start. */
 function targetDelta(instruction: iced.Instruction): number {
   const target = instruction.nearBranchTarget;
-  const bits = instruction.op0Kind === OpKind.NearBranch16 ? 16 : instruction.op0Kind === OpKind.NearBranch32 ? 32 : 64;
+  const bits =
+    instruction.op0Kind === OpKind.NearBranch16 ? 16 : instruction.op0Kind === OpKind.NearBranch32 ? 32 : 64;
   return Number(BigInt.asIntN(32, BigInt.asIntN(bits, target)));
 }
 
 /** The condition code of a Jcc as encoded, −1 for others. */
 function conditionOf(instruction: iced.Instruction): number {
   const name = iced.Mnemonic[instruction.mnemonic]!;
-  return ['Jo', 'Jno', 'Jb', 'Jae', 'Je', 'Jne', 'Jbe', 'Ja', 'Js', 'Jns', 'Jp', 'Jnp', 'Jl', 'Jge', 'Jle', 'Jg'].indexOf(name);
+  return [
+    'Jo',
+    'Jno',
+    'Jb',
+    'Jae',
+    'Je',
+    'Jne',
+    'Jbe',
+    'Ja',
+    'Js',
+    'Jns',
+    'Jp',
+    'Jnp',
+    'Jl',
+    'Jge',
+    'Jle',
+    'Jg',
+  ].indexOf(name);
 }

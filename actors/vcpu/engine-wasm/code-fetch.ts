@@ -84,7 +84,8 @@ export class CodeFetch {
       const parts = 2 ** (shift - 12);
       if (Math.floor(page / parts) === Math.floor(key / parts)) return this.flush();
     }
-    for (let user = 0; user < 2; user++) if (this.#pages[user]!.delete(key)) this.#p.blocks.flushJumpCache(user);
+    for (let user = 0; user < 2; user++)
+      if (this.#pages[user]!.delete(key)) this.#p.blocks.flushJumpCache(user);
   }
 
   /**
@@ -99,7 +100,8 @@ export class CodeFetch {
     let low = ipLow;
     let high = ipHigh;
     if ((mode & MODE_CODE_MASK) !== MODE_64) {
-      if (ipHigh !== 0 || ipLow >>> 0 > i32[this.#cpu + (CS_SLOT + SEGMENT_LIMIT) / 4]! >>> 0) throw new GuestFault(13, 0);
+      if (ipHigh !== 0 || ipLow >>> 0 > i32[this.#cpu + (CS_SLOT + SEGMENT_LIMIT) / 4]! >>> 0)
+        throw new GuestFault(13, 0);
       low = (ipLow + i32[this.#cpu + (CS_SLOT + SEGMENT_BASE) / 4]!) | 0;
       high = 0;
     }
@@ -162,7 +164,14 @@ export class CodeFetch {
     throw new Error('code changed under every attempt to decode it');
   }
 
-  #decodeCrossing(address: number, low: number, high: number, mode: number, user: number, key: number): Block {
+  #decodeCrossing(
+    address: number,
+    low: number,
+    high: number,
+    mode: number,
+    user: number,
+    key: number,
+  ): Block {
     const { u8, blocks, decoder } = this.#p;
     const page = address - (address % 4096);
     const nextLow = ((low | 4095) + 1) | 0;
@@ -179,7 +188,8 @@ export class CodeFetch {
       this.#claim(page, address, here);
       const there = Math.max(1, decoded.bytes - here);
       this.#claim(nextPage, nextPage, there);
-      if (!sameBytes(u8, address, code, here) || !sameBytes(u8, nextPage, code.subarray(here), there)) continue;
+      if (!sameBytes(u8, address, code, here) || !sameBytes(u8, nextPage, code.subarray(here), there))
+        continue;
       const block: Block = { record, slots: decoded.slots, key, crossing: nextPage };
       blocks.add(block, [page, nextPage]);
       return block;

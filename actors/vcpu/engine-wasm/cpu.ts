@@ -142,7 +142,8 @@ export class Cpu implements CpuContext {
     const access = this.#access(supervisor) | (write ? ACCESS_WRITE : 0);
     const last = address + bytes - 1;
     this.#p.mmu.probe(address | 0, Math.floor(address / TWO_32) | 0, access);
-    if (Math.floor(last / 4096) !== Math.floor(address / 4096)) this.#p.mmu.probe(last | 0, Math.floor(last / TWO_32) | 0, access);
+    if (Math.floor(last / 4096) !== Math.floor(address / 4096))
+      this.#p.mmu.probe(last | 0, Math.floor(last / TWO_32) | 0, access);
   }
 
   translateRun(address: number, write: boolean): number {
@@ -173,7 +174,8 @@ export class Cpu implements CpuContext {
   #codeMode(): number {
     const cs = this.u16[slot(S.CS, S.SEGMENT_ATTRIBUTES) / 2]!;
     if ((this.i32[S.EFER / 4]! & EFER_LMA) !== 0 && (cs & ATTRIBUTE_LONG) !== 0) return S.MODE_64;
-    const stack = (this.u16[slot(S.SS, S.SEGMENT_ATTRIBUTES) / 2]! & ATTRIBUTE_BIG) !== 0 ? S.MODE_STACK32 : 0;
+    const stack =
+      (this.u16[slot(S.SS, S.SEGMENT_ATTRIBUTES) / 2]! & ATTRIBUTE_BIG) !== 0 ? S.MODE_STACK32 : 0;
     return ((cs & ATTRIBUTE_BIG) !== 0 ? S.MODE_32 : S.MODE_16) | stack;
   }
 
@@ -224,4 +226,3 @@ export class Cpu implements CpuContext {
     this.#p.mmu.release();
   }
 }
-

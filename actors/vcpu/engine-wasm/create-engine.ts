@@ -51,7 +51,9 @@ export function loadInterpreterImage(): InterpreterImage & { readonly shapes: re
   if (image !== undefined) return image;
   const beside = new URL('../../../shared/translate/', import.meta.url);
   // Tests run the sources; what the build generates is in dist alone.
-  const folder = existsSync(new URL('interpreter.wasm', beside)) ? beside : new URL('../../../dist/shared/translate/', import.meta.url);
+  const folder = existsSync(new URL('interpreter.wasm', beside))
+    ? beside
+    : new URL('../../../dist/shared/translate/', import.meta.url);
   const file = (name: string): URL => new URL(name, folder);
   const { shapes, helpers } = JSON.parse(readFileSync(file('interpreter.json'), 'utf8')) as {
     shapes: string[];

@@ -251,12 +251,14 @@ export class Engine {
       this.#intercepted = true;
       return;
     }
-    const event = errorCode < 0 ? { vector, kind: 'fault' as const } : { vector, errorCode, kind: 'fault' as const };
+    const event =
+      errorCode < 0 ? { vector, kind: 'fault' as const } : { vector, errorCode, kind: 'fault' as const };
     if (deliverEvent(this.#p.cpu, event) === S.EXIT_SHUTDOWN) i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }
 
   #deliver(vector: number, kind: 'trap' | 'external' | 'nmi'): void {
-    if (deliverEvent(this.#p.cpu, { vector, kind }) === S.EXIT_SHUTDOWN) this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
+    if (deliverEvent(this.#p.cpu, { vector, kind }) === S.EXIT_SHUTDOWN)
+      this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }
 
   /** Serves the PENDING word; true when the kernel wants the thread. */
@@ -274,7 +276,11 @@ export class Engine {
       lapic.timerExpired(this.#p.nowNs());
     }
     if ((pending & (S.PENDING_INIT | S.PENDING_SIPI)) !== 0) this.#serveStartup(pending);
-    if ((pending & S.PENDING_NMI) !== 0 && i32[S.ACTIVITY / 4]! <= S.ACTIVITY_HALTED && i32[S.INTERRUPT_SHADOW / 4] === 0) {
+    if (
+      (pending & S.PENDING_NMI) !== 0 &&
+      i32[S.ACTIVITY / 4]! <= S.ACTIVITY_HALTED &&
+      i32[S.INTERRUPT_SHADOW / 4] === 0
+    ) {
       this.#clear(S.PENDING_NMI);
       this.#wake();
       this.#deliver(NMI_VECTOR, 'nmi');

@@ -85,7 +85,11 @@ export class Mmu {
     const page = offset - (low & 4095);
     const writable = this.walk.writable && this.#p.codeMap.claimWrite(page, this.#p.vcpu);
     const set =
-      (access & ACCESS_USER) !== 0 ? SET_USER : (access & ACCESS_SMAP_OFF) !== 0 ? SET_SUPERVISOR_SMAP_OFF : SET_SUPERVISOR;
+      (access & ACCESS_USER) !== 0
+        ? SET_USER
+        : (access & ACCESS_SMAP_OFF) !== 0
+          ? SET_SUPERVISOR_SMAP_OFF
+          : SET_SUPERVISOR;
     this.#p.tlb.fill(set, low, high, page, writable, this.walk.global, this.walk.pageShift);
     return offset;
   }
@@ -140,7 +144,8 @@ export class Mmu {
     for (let done = 0; done < bytes; done += 8) {
       const part = Math.min(8, bytes - done);
       bus.read(this.#gpa + done, part);
-      for (let i = 0; i < part; i++) u8[target + done + i] = i < 4 ? bus.low >>> (i * 8) : bus.high >>> ((i - 4) * 8);
+      for (let i = 0; i < part; i++)
+        u8[target + done + i] = i < 4 ? bus.low >>> (i * 8) : bus.high >>> ((i - 4) * 8);
     }
   }
 
@@ -221,7 +226,8 @@ export class Mmu {
       i32[this.#cpu + HELPER_ARG0 / 4] = offset;
       return;
     }
-    if (crosses) this.#resolve((low + bytes - 1) | 0, (low + bytes - 1) | 0 ? high : high + 1, access | ACCESS_WRITE);
+    if (crosses)
+      this.#resolve((low + bytes - 1) | 0, (low + bytes - 1) | 0 ? high : high + 1, access | ACCESS_WRITE);
     if (lock) this.acquire();
     this.#bounced = true;
     this.readInto(low, high, bytes, access, this.#base + SLOW_DATA, record);

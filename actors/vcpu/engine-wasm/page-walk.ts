@@ -79,14 +79,17 @@ export class PageWalk {
     this.#noExecute = false;
     const cr4 = i32[this.#cpu + CR4 / 4]!;
     if ((i32[this.#cpu + EFER / 4]! & EFER_LMA) !== 0) return this.#walkLong(low, high, access);
-    return (cr4 & CR4_PAE) !== 0 ? this.#walkPae(low, access) : this.#walk32(low, access, (cr4 & CR4_PSE) !== 0);
+    return (cr4 & CR4_PAE) !== 0
+      ? this.#walkPae(low, access)
+      : this.#walk32(low, access, (cr4 & CR4_PSE) !== 0);
   }
 
   #fail(code: number, access: number): number {
     const cr4 = this.#i32[this.#cpu + CR4 / 4]!;
     const nxe = (this.#i32[this.#cpu + EFER / 4]! & EFER_NXE) !== 0 && (cr4 & CR4_PAE) !== 0;
     const fetch = (access & ACCESS_EXECUTE) !== 0 && (nxe || (cr4 & CR4_SMEP) !== 0) ? ERROR_FETCH : 0;
-    this.errorCode = code | ((access & ACCESS_WRITE) !== 0 ? 2 : 0) | ((access & ACCESS_USER) !== 0 ? 4 : 0) | fetch;
+    this.errorCode =
+      code | ((access & ACCESS_WRITE) !== 0 ? 2 : 0) | ((access & ACCESS_USER) !== 0 ? 4 : 0) | fetch;
     return -1;
   }
 
@@ -103,7 +106,11 @@ export class PageWalk {
     let tableHigh = this.#i32[cpu + CR3 / 4 + 1]!;
     for (let level = 3; level >= 0; level--) {
       const index =
-        level === 3 ? (high >>> 7) & 511 : level === 2 ? ((high << 2) | (low >>> 30)) & 511 : (low >>> (level * 9 + 12)) & 511;
+        level === 3
+          ? (high >>> 7) & 511
+          : level === 2
+            ? ((high << 2) | (low >>> 30)) & 511
+            : (low >>> (level * 9 + 12)) & 511;
       const at = this.#entry64(tableLow, tableHigh, index);
       if (at < 0) return this.#fail(0, access);
       const entryLow = this.#i32[at]!;
@@ -111,7 +118,8 @@ export class PageWalk {
       if ((entryLow & P) === 0) return this.#fail(0, access);
       const large = (entryLow & PS) !== 0 && level > 0;
       if (large && level === 3) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
-      if (!this.#accumulate(at, entryLow, entryHigh, true)) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
+      if (!this.#accumulate(at, entryLow, entryHigh, true))
+        return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
       if (large || level === 0) return this.#finish(low, access, entryLow, entryHigh, level * 9 + 12);
       tableLow = entryLow;
       tableHigh = entryHigh;
@@ -134,8 +142,10 @@ export class PageWalk {
       const entryLow = this.#i32[at]!;
       const entryHigh = this.#i32[at + 1]!;
       if ((entryLow & P) === 0) return this.#fail(0, access);
-      if (!this.#accumulate(at, entryLow, entryHigh, true)) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
-      if (level === 0 || (entryLow & PS) !== 0) return this.#finish(low, access, entryLow, entryHigh, level * 9 + 12);
+      if (!this.#accumulate(at, entryLow, entryHigh, true))
+        return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
+      if (level === 0 || (entryLow & PS) !== 0)
+        return this.#finish(low, access, entryLow, entryHigh, level * 9 + 12);
       tableLow = entryLow;
       tableHigh = entryHigh;
     }
@@ -178,20 +188,24 @@ export class PageWalk {
 
   #permitted(access: number): boolean {
     if ((access & ACCESS_EXECUTE) !== 0 && this.#noExecute) return false;
-    if ((access & ACCESS_USER) !== 0) return this.#allowUser && ((access & ACCESS_WRITE) === 0 || this.#allowWrite);
+    if ((access & ACCESS_USER) !== 0)
+      return this.#allowUser && ((access & ACCESS_WRITE) === 0 || this.#allowWrite);
     const cr4 = this.#i32[this.#cpu + CR4 / 4]!;
     if (this.#allowUser) {
       if ((access & ACCESS_EXECUTE) !== 0) {
         if ((cr4 & CR4_SMEP) !== 0) return false;
       } else if ((cr4 & CR4_SMAP) !== 0 && (access & ACCESS_SMAP_OFF) === 0) return false;
     }
-    return (access & ACCESS_WRITE) === 0 || this.#allowWrite || (this.#i32[this.#cpu + CR0 / 4]! & CR0_WP) === 0;
+    return (
+      (access & ACCESS_WRITE) === 0 || this.#allowWrite || (this.#i32[this.#cpu + CR0 / 4]! & CR0_WP) === 0
+    );
   }
 
   #finish(low: number, access: number, entryLow: number, entryHigh: number, shift: number): number {
     const offsetMask = shift === 30 ? 0x3fffffff : (1 << shift) - 1;
     // A large page's low address bits (but PAT, bit 12) are reserved.
-    if (shift > 12 && (entryLow & offsetMask & 0xffffe000) !== 0) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
+    if (shift > 12 && (entryLow & offsetMask & 0xffffe000) !== 0)
+      return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
     if (!this.#permitted(access)) return this.#fail(ERROR_PRESENT, access);
     const i32 = this.#i32;
     const leaf = this.#path[this.#pathLength - 1]! >>> 0;
@@ -204,6 +218,9 @@ export class PageWalk {
     this.pageShift = shift;
     this.global = (entryLow & G) !== 0 && (i32[this.#cpu + CR4 / 4]! & CR4_PGE) !== 0;
     this.writable = write || ((i32[leaf]! & D) !== 0 && this.#permitted(access | ACCESS_WRITE));
-    return (entryHigh & 0xff) * 0x1_0000_0000 + (((entryLow & 0xfffff000 & ~offsetMask) | (low & offsetMask)) >>> 0);
+    return (
+      (entryHigh & 0xff) * 0x1_0000_0000 +
+      (((entryLow & 0xfffff000 & ~offsetMask) | (low & offsetMask)) >>> 0)
+    );
   }
 }

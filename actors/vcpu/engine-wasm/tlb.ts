@@ -71,7 +71,15 @@ export class Tlb {
   }
 
   /** Enters a page of RAM: `arenaAddress` is the page's, `low`/`high` any linear address in it. */
-  fill(set: number, low: number, high: number, arenaAddress: number, writable: boolean, global: boolean, pageShift: number): void {
+  fill(
+    set: number,
+    low: number,
+    high: number,
+    arenaAddress: number,
+    writable: boolean,
+    global: boolean,
+    pageShift: number,
+  ): void {
     this.fills++;
     this.#used[set] = true;
     const i32 = this.#i32;
@@ -105,7 +113,8 @@ export class Tlb {
     const i32 = this.#i32;
     const end = (this.#region.offset + this.#region.bytes) >>> 2;
     for (let at = this.#region.offset >>> 2; at < end; at += TLB_ENTRY_BYTES / 4) {
-      if (i32[at + TLB_PAGE / 4] === (arenaAddress | 0)) i32.fill(NEVER, at + TLB_WRITE_TAG / 4, at + TLB_WRITE_TAG / 4 + 2);
+      if (i32[at + TLB_PAGE / 4] === (arenaAddress | 0))
+        i32.fill(NEVER, at + TLB_WRITE_TAG / 4, at + TLB_WRITE_TAG / 4 + 2);
     }
   }
 }
