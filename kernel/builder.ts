@@ -2,9 +2,12 @@
 // places firmware tables and the kernel in guest RAM, and says which worker runs each actor with which parameters.
 import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { buildAcpiTables } from '#shared/acpi/tables.js';
 import { uartWindow, type UartParams } from '#actors/uart/protocol.js';
 import type { VcpuParams } from '#actors/vcpu/protocol.js';
+import type { VirtioBlkParams } from '#actors/virtio-blk/protocol.js';
+import type { VirtioRngParams } from '#actors/virtio-rng/protocol.js';
 import { monotonicNs, wallNs } from '#shared/base/clock.js';
 import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
@@ -20,6 +23,8 @@ import {
 } from '#shared/memory/machine-layout.js';
 import type { PciFunctionPlan } from '#shared/pci/function-plan.js';
 import { hostBridgePlan } from '#shared/pci/host-bridge.js';
+import { blkFunctionPlan } from '#shared/virtio/blk.js';
+import { rngFunctionPlan } from '#shared/virtio/rng.js';
 import { resetChipset } from '#shared/x86/chipset-power-on.js';
 import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
@@ -49,6 +54,7 @@ interface DevicePlan {
 
 export const CONSOLE_NAME = 'virtio-console-0';
 export const CHIPSET_NAME = 'chipset';
+const RNG_NAME = 'virtio-rng-0';
 export const UART_NAME = 'uart';
 const SHUTDOWN_MS = 2000;
 /** How a worker of an actor starts; a test may put sources elsewhere. */
@@ -116,6 +122,18 @@ function planDevices(config: MachineConfig): DevicePlan[] {
       windows: [uartWindow(UART_NAME)],
       mailboxes: [fromKernel(UART_NAME)],
     },
+    {
+      name: RNG_NAME,
+      kind: 'virtio-rng',
+      params: {} satisfies VirtioRngParams,
+      pci: rngFunctionPlan(RNG_NAME),
+    },
+    ...config.disks.map((disk, i): DevicePlan => {
+      const name = `virtio-blk-${i}`;
+      const { path, readonly = false, serial = name } = disk;
+      const params: VirtioBlkParams = { path: resolve(path), readonly, serial };
+      return { name, kind: 'virtio-blk', params, pci: blkFunctionPlan(name) };
+    }),
   ];
 }
 

@@ -71,7 +71,7 @@ export interface ActorContext {
   /** See shared/ipc/failpoint.ts; act on 'drop', 'duplicate' and 'corrupt' where they mean something. */
   readonly failpoint: Failpoint;
   /** Absent without --trace. */
-  readonly trace: Tracer | undefined;
+  readonly trace?: Tracer | undefined;
   /** Shows life during long work; the loop does it each turn. */
   beat(): void;
   /** The loop serves the mailboxes `vcpu-N->this` with it from now on, before each poll. */
