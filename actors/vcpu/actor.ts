@@ -8,7 +8,7 @@ import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { createEngine, loadInterpreterImage } from './engine-wasm/create-engine.js';
 import type { VcpuParams } from './protocol.js';
-import { createBus } from './traced-bus.js';
+import { createBus, traceInstructions } from './traced-bus.js';
 
 export function createVcpu(context: ActorContext): ActorBehaviour {
   const params = context.params as VcpuParams;
@@ -26,6 +26,7 @@ export function createVcpu(context: ActorContext): ActorBehaviour {
     bus,
     ports: bus,
     image: loadInterpreterImage(),
+    ...traceInstructions(context, vcpu),
   });
   const pending = (layout.vcpus[vcpu]!.state.offset + S.PENDING) >>> 2;
 

@@ -1,8 +1,9 @@
-// A vCPU's bus under `--trace mmio,irq`: the same machine, each access and each interrupt taken written down.
+// A vCPU under `--trace exec,mmio,irq`: the same machine, each instruction, access or interrupt taken written down.
 
 import type { ActorContext } from '#shared/ipc/actor.js';
 import { hex, type Tracer } from '#shared/ipc/trace.js';
 import type { InterruptFabric } from '#shared/x86/interrupt-fabric.js';
+import { RIP } from '#shared/x86/cpu-state.js';
 import { MachineBus } from './machine-bus.js';
 
 /** The bus that the context's tracer asks for; without one, the plain bus. */
@@ -57,6 +58,16 @@ class TracedBus extends MachineBus {
     this.#trace.event('mmio', `out${bytes} ${hex(port)} = ${hex(value)}`);
     super.portWrite(port, bytes, value);
   }
+}
+
+/** What `--trace exec` gives the engine: nothing, or a function that writes the instruction's address down. */
+export function traceInstructions(
+  { trace, layout, memory }: ActorContext,
+  vcpu: number,
+): { traceInstruction?: () => void } {
+  if (trace?.exec !== true) return {};
+  const rip = new BigUint64Array(memory.buffer, layout.vcpus[vcpu]!.state.offset + RIP, 1);
+  return { traceInstruction: () => trace.event('exec', `rip 0x${rip[0]!.toString(16)}`) };
 }
 
 function traceInterrupts(trace: Tracer, bus: MachineBus): void {

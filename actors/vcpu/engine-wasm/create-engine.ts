@@ -33,6 +33,7 @@ export interface EngineOptions {
   readonly ports: PortBus;
   readonly image: InterpreterImage & { readonly shapes: readonly string[] };
   interceptException?(vector: number, errorCode: number): boolean;
+  traceInstruction?(): void;
 }
 
 export interface CreatedEngine {
@@ -111,6 +112,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
     reset,
     nowNs: monotonicNs,
     ...(options.interceptException && { interceptException: options.interceptException }),
+    ...(options.traceInstruction && { traceInstruction: options.traceInstruction }),
   });
   return { engine, cpu, reset, blocks, tlb, mmu };
 }

@@ -40,6 +40,8 @@ export interface EngineParts {
   nowNs(): number;
   /** Sees an exception before it is delivered; true keeps it from the guest and ends run(). For test harnesses. */
   interceptException?(vector: number, errorCode: number): boolean;
+  /** Runs one instruction at a time and is called before each, RIP in the state page. */
+  traceInstruction?(): void;
 }
 
 const IF = 1 << 9;
@@ -140,7 +142,12 @@ export class Engine {
         if (activity === S.ACTIVITY_SHUTDOWN) return 'shutdown';
         return activity === S.ACTIVITY_HALTED ? 'halted' : 'waiting-for-sipi';
       }
-      const step = i32[S.INTERRUPT_SHADOW / 4] !== 0 || (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0;
+      const { traceInstruction } = this.#p;
+      traceInstruction?.();
+      const step =
+        traceInstruction !== undefined ||
+        i32[S.INTERRUPT_SHADOW / 4] !== 0 ||
+        (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0;
       if (step) this.#runStep();
       else this.#runBlocks();
       if (this.#intercepted) {
