@@ -186,7 +186,8 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
 
   jumpDirectIf(condition: Value): void {
     this.if(condition, () => this.#follow(LINK_TAKEN, LINK_TAKEN_DELTA));
-    this.#follow(LINK_NEXT, LINK_NEXT_DELTA);
+    // The operand size truncates the target only.
+    this.#follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
     this.#left = true;
   }
 

@@ -105,7 +105,8 @@ export class CpuReset {
     const at = S.SEGMENT + segment * S.SEGMENT_BYTES;
     this.#set64(at + S.SEGMENT_BASE, base);
     this.#set64(at + S.SEGMENT_LOW, 0);
-    this.#set64(at + S.SEGMENT_HIGH, limit);
+    // An access may wrap around the end of a segment of 4 GiB.
+    this.#set64(at + S.SEGMENT_HIGH, limit === 0xffffffff ? limit + 16 : limit);
     this.#view.setUint32(at + S.SEGMENT_LIMIT, limit, true);
     this.#view.setUint16(at + S.SEGMENT_SELECTOR, selector, true);
     this.#view.setUint16(at + S.SEGMENT_ATTRIBUTES, attributes, true);

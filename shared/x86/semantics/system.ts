@@ -90,9 +90,11 @@ function verify(helper: string) {
 function semArpl(e: Emitter, op: Operands): void {
   requireProtectedMode(e);
   const source = e.and(op.read(1), e.i32(3));
-  const raise = (old: Value): Value => e.ltU(e.and(old, e.i32(3)), source);
-  const { old } = op.modify(0, (a) => e.select(raise(a), e.or(e.and(a, e.i32(~3)), source), a));
-  e.writeFlags({ zf: raise(old) });
+  const old = op.read(0);
+  const adjust = e.ltU(e.and(old, e.i32(3)), source);
+  // Memory is written only when it changes.
+  e.if(adjust, () => op.write(0, e.or(e.and(old, e.i32(~3)), source)));
+  e.writeFlags({ zf: adjust });
 }
 
 function semSmsw(e: Emitter, op: Operands): void {

@@ -80,6 +80,11 @@ export function baseOf(cpu: CpuContext, register: number): number {
   return getAddress(cpu, slot(register) + S.SEGMENT_BASE);
 }
 
+/** SEGMENT_HIGH of an expand-up segment: an access may wrap around the end of one of 4 GiB, as processors let it. */
+function highestOffset(limit: number): number {
+  return limit === 0xffff_ffff ? limit + 16 : limit;
+}
+
 /** Fills a segment's cache. `attributes` as the slot has them; an unusable segment fails every access. */
 export function setSegment(
   cpu: CpuContext,
@@ -98,10 +103,10 @@ export function setSegment(
   const expandDown = (attributes & 0x1c) === 0x14;
   const big = (attributes & ATTRIBUTE_DB) !== 0;
   const low = expandDown ? limit + 1 : 0;
-  const high = expandDown ? (big ? 0xffff_ffff : 0xffff) : limit;
+  const high = expandDown ? (big ? 0xffff_ffff : 0xffff) : highestOffset(limit);
   setWords(cpu, at + S.SEGMENT_LOW, low, Math.floor(low / TWO_32));
   if ((attributes & ATTRIBUTE_P) === 0) setWords(cpu, at + S.SEGMENT_HIGH, -1, -1);
-  else setWords(cpu, at + S.SEGMENT_HIGH, high, 0);
+  else setWords(cpu, at + S.SEGMENT_HIGH, high, Math.floor(high / TWO_32));
 }
 
 /** Loads a null selector: the segment is unusable. */
