@@ -189,7 +189,7 @@ export class Machine {
     this.#state = 'ending';
     this.#log.info({ exit: exit.kind }, 'machine ends');
     for (const queue of this.#inputs.values()) queue.close();
-    await this.#vcpus.stop();
+    await this.#vcpus.terminate();
     await this.#devices.stop();
     await this.#outputs.close();
     this.#state = 'ended';

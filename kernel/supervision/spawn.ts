@@ -129,11 +129,19 @@ export class ActorSupervisor {
     await this.#stopChildren([...this.#children].reverse());
   }
 
-  /** Ends all threads at once, in no order: for a process that exits. */
+  /** Ends all threads at once, without asking them: for actors that keep nothing outside the arena. */
   async terminate(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#watch);
-    await Promise.all(this.#children.map(async (child) => child.worker?.end({ kind: 'shutdown' })));
+    await this.#queue.catch(() => {});
+    const end = async (child: Child): Promise<void> => {
+      const { worker } = child;
+      if (worker === undefined) return;
+      child.worker = undefined;
+      await worker.end({ kind: 'shutdown' });
+      child.lastExit ??= await worker.exited;
+    };
+    await Promise.all(this.#children.map(end));
   }
 
   /** A control call to one actor. */
