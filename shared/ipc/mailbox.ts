@@ -132,6 +132,11 @@ export class MailboxSender {
     }
   }
 
+  /** Messages posted so far, modulo 2^16: moves with a message's publication, so that it tells whether one was. */
+  get position(): number {
+    return this.#availIdx;
+  }
+
   /** Messages that are not answered yet. */
   get inFlight(): number {
     return (this.#availIdx - loadUsedIdx(this.#v, this.#ring)) & 0xffff;

@@ -123,6 +123,16 @@ export class VirtioPciTransport implements RegisterHandler {
     this.#notified |= 1 << index;
   }
 
+  /** All queues have. */
+  wakeAll(): void {
+    this.#notified = -1;
+  }
+
+  /** Serves a queue ahead of its turn, from within another's. */
+  serveQueue(index: number): void {
+    if (this.#isLive && this.#msix.isBusMaster && this.queues[index]!.isOpen) this.#serve(index);
+  }
+
   /** Device configuration changed: a new generation of it, and an interrupt. */
   configChanged(): void {
     this.#set(D.CONFIG_GENERATION, (this.#get(D.CONFIG_GENERATION) + 1) & 0xff);
