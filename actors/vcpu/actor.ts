@@ -1,6 +1,7 @@
 // A vCPU actor: owns an engine, runs it until it halts or is kicked, and sleeps on its PENDING word while it is halted.
 // Between two turns of the loop the state is architectural in the arena.
 
+import { waitPending } from '#shared/x86/vcpu-words.js';
 import { monotonicNs } from '#shared/base/clock.js';
 import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { raiseMachineEvent, SHUTDOWN } from '#shared/ipc/machine-event.js';
@@ -57,7 +58,7 @@ export function createVcpu(context: ActorContext): ActorBehaviour {
     waitForWork: (timeoutMs) => {
       const { deadlineNs } = lapic.timer;
       const untilDeadline = deadlineNs === 0 ? Infinity : (deadlineNs - monotonicNs()) / 1e6;
-      if (untilDeadline > 0) Atomics.wait(views.i32, pending, 0, Math.min(timeoutMs, untilDeadline));
+      if (untilDeadline > 0) waitPending(views.i32, pending, Math.min(timeoutMs, untilDeadline));
       if (deadlineNs !== 0) lapic.timerExpired(monotonicNs());
       lapic.timer.alertTicker();
     },

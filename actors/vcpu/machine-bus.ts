@@ -1,6 +1,7 @@
 // The machine as one vCPU's accesses see it: chipset registers and PCI configuration are served here, in the vCPU's own
 // worker, from pages of the arena; everything else goes over the register bus to the actor that answers there.
 
+import { setOwnPending } from '#shared/x86/vcpu-words.js';
 import { ECAM_BASE, IOAPIC_BASE } from '#shared/acpi/platform.js';
 import { monotonicNs, wallNs } from '#shared/base/clock.js';
 import type { ActorContext } from '#shared/ipc/actor.js';
@@ -40,7 +41,7 @@ export class MachineBus implements PhysicalBus, PortBus {
     // The event ends this vCPU's run too: nothing more is executed after a power off.
     const raise = (kind: typeof POWEROFF | typeof RESET | typeof DEBUG_EXIT, value = 0): void => {
       raiseMachineEvent(layout, views.i32, kind, value);
-      Atomics.or(views.i32, pending, PENDING_KICK);
+      setOwnPending(views.i32, pending, PENDING_KICK);
     };
     this.#fabric = fabric;
     this.lapic = new Lapic(fabric, vcpu, { nowNs: monotonicNs, ringTicker });

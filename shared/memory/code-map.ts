@@ -6,6 +6,7 @@
 //   i32 ×2 granules  bit g: the 64-byte granule g was decoded
 // Changes are rare and made under one spin lock at the map's end.
 
+import { acquireLock, releaseLock } from '#shared/memory/lock-word.js';
 import type { Region } from '#shared/base/region.js';
 import { CPU_STATE_BYTES, PENDING, PENDING_CODE_WRITE } from '#shared/x86/cpu-state.js';
 
@@ -41,13 +42,11 @@ export class CodeMap {
   }
 
   #acquire(): void {
-    while (Atomics.compareExchange(this.#i32, this.#lock, 0, 1) !== 0)
-      Atomics.wait(this.#i32, this.#lock, 1, 1);
+    acquireLock(this.#i32, this.#lock);
   }
 
   #release(): void {
-    Atomics.store(this.#i32, this.#lock, 0);
-    Atomics.notify(this.#i32, this.#lock, 1);
+    releaseLock(this.#i32, this.#lock);
   }
 
   /** Says that `vcpu` decodes [arenaAddress, +bytes) of one page; gives the vCPUs (mask) that may write the page unseen. */

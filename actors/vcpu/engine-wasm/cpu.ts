@@ -1,5 +1,6 @@
 // The engine's CpuContext: one vCPU's state page, memory and surroundings for the TypeScript half of the engine.
 
+import { setOwnPending } from '#shared/x86/vcpu-words.js';
 import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
 import type { GuestMemory } from '#shared/memory/guest-memory.js';
@@ -215,7 +216,7 @@ export class Cpu implements CpuContext {
   unparkInterrupt(): void {
     if (this.i32[S.IRQ_PARKED / 4] === 0) return;
     this.i32[S.IRQ_PARKED / 4] = 0;
-    Atomics.or(this.i32, S.PENDING / 4, S.PENDING_INTERRUPT);
+    setOwnPending(this.i32, S.PENDING / 4, S.PENDING_INTERRUPT);
   }
 
   lockMemory(): void {

@@ -1,6 +1,7 @@
 // The wasm engine's run loop: enters generated code, and between entries looks blocks up, delivers events, and serves
 // what other threads ask for through the PENDING word. State is architectural in the state page whenever run() returns.
 
+import { clearPending, loadPending, setOwnPending } from '#shared/x86/vcpu-words.js';
 import type { Region } from '#shared/base/region.js';
 import type { BlockCache } from './block-cache.js';
 import type { CodeFetch } from './code-fetch.js';
@@ -136,7 +137,7 @@ export class Engine {
   run(): RunResult {
     const i32 = this.#i32;
     for (;;) {
-      if (Atomics.load(i32, S.PENDING / 4) !== 0 && this.#servePending()) return 'kicked';
+      if (loadPending(i32, S.PENDING / 4) !== 0 && this.#servePending()) return 'kicked';
       const activity = i32[S.ACTIVITY / 4]!;
       if (activity !== S.ACTIVITY_RUNNING) {
         if (activity === S.ACTIVITY_SHUTDOWN) return 'shutdown';
@@ -171,7 +172,7 @@ export class Engine {
       this.exits[exit]!++;
       if (exit === S.EXIT_LOOKUP) {
         linkSite = i32[S.LINK_SITE / 4]! >>> 0;
-        if (Atomics.load(i32, S.PENDING / 4) !== 0) return;
+        if (loadPending(i32, S.PENDING / 4) !== 0) return;
         continue;
       }
       this.#afterExit(exit);
@@ -217,12 +218,12 @@ export class Engine {
       return;
     }
     i32[S.INTERRUPT_SHADOW / 4] = 0;
-    Atomics.or(i32, S.PENDING / 4, S.PENDING_STEP);
+    setOwnPending(i32, S.PENDING / 4, S.PENDING_STEP);
     i32[S.BLOCK_RIP / 4] = i32[S.RIP / 4]!;
     i32[S.BLOCK_RIP / 4 + 1] = i32[S.RIP / 4 + 1]!;
     const exit = this.#enter(record, this.#base);
     this.exits[exit]!++;
-    Atomics.and(i32, S.PENDING / 4, ~S.PENDING_STEP);
+    clearPending(i32, S.PENDING / 4, S.PENDING_STEP);
     this.#afterExit(exit);
     // Two in a row hold interrupts for one instruction only.
     if (shadow && exit !== S.EXIT_EXCEPTION) i32[S.INTERRUPT_SHADOW / 4] = 0;
@@ -272,7 +273,7 @@ export class Engine {
   #servePending(): boolean {
     const { lapic, blocks, flushRequests } = this.#p;
     const i32 = this.#i32;
-    const pending = Atomics.load(i32, S.PENDING / 4);
+    const pending = loadPending(i32, S.PENDING / 4);
     if ((pending & S.PENDING_TLB_FLUSH) !== 0) flushRequests.serve();
     if ((pending & S.PENDING_CODE_WRITE) !== 0) {
       this.#clear(S.PENDING_CODE_WRITE);
@@ -292,7 +293,7 @@ export class Engine {
       this.#wake();
       this.#deliver(NMI_VECTOR, 'nmi');
     }
-    if ((Atomics.load(i32, S.PENDING / 4) & S.PENDING_INTERRUPT) !== 0) this.#serveInterrupt();
+    if ((loadPending(i32, S.PENDING / 4) & S.PENDING_INTERRUPT) !== 0) this.#serveInterrupt();
     if ((pending & S.PENDING_KICK) !== 0) {
       this.#clear(S.PENDING_KICK);
       return true;
@@ -301,7 +302,7 @@ export class Engine {
   }
 
   #clear(bits: number): void {
-    Atomics.and(this.#i32, S.PENDING / 4, ~bits);
+    clearPending(this.#i32, S.PENDING / 4, bits);
   }
 
   #wake(): void {
@@ -320,13 +321,13 @@ export class Engine {
     if (i32[S.INTERRUPT_SHADOW / 4] !== 0) {
       // One instruction first; run() steps it and looks again.
       this.#runStep();
-      Atomics.or(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
+      setOwnPending(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
       return;
     }
     this.#wake();
     const vector = lapic.acknowledgeInterrupt();
     if (vector >= 0) this.#deliver(vector, 'external');
-    if (lapic.hasInterrupt()) Atomics.or(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
+    if (lapic.hasInterrupt()) setOwnPending(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
   }
 
   #serveStartup(pending: number): void {

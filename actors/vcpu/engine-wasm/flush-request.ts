@@ -1,6 +1,8 @@
 // Asks other vCPUs to drop their TLBs and waits until they have: before a page's bytes are decoded nobody may still
 // write it unseen. A vCPU that waits serves such requests itself, so two that wait for each other both go on.
 
+import { signalWord } from '#shared/ipc/doorbell.js';
+import { clearPending, countFlush, loadFlushCount, waitFlushCount } from '#shared/x86/vcpu-words.js';
 import type { Region } from '#shared/base/region.js';
 import { PENDING, PENDING_TLB_FLUSH, TLB_FLUSH_ACK } from '#shared/x86/cpu-state.js';
 
@@ -23,11 +25,10 @@ export class FlushRequests {
   /** Serves a request made to this vCPU, if there is one. */
   serve(): void {
     const state = this.#states[this.#vcpu]!.offset >>> 2;
-    const before = Atomics.and(this.#i32, state + PENDING / 4, ~PENDING_TLB_FLUSH);
+    const before = clearPending(this.#i32, state + PENDING / 4, PENDING_TLB_FLUSH);
     if ((before & PENDING_TLB_FLUSH) === 0) return;
     this.#flushOwn();
-    Atomics.add(this.#i32, state + TLB_FLUSH_ACK / 4, 1);
-    Atomics.notify(this.#i32, state + TLB_FLUSH_ACK / 4);
+    countFlush(this.#i32, state + TLB_FLUSH_ACK / 4);
   }
 
   /** Makes the vCPUs in `mask` (bit v mod 32), but for this one, flush; returns when they have. */
@@ -37,14 +38,13 @@ export class FlushRequests {
       if (v === this.#vcpu || (mask & (1 << (v & 31))) === 0) continue;
       const state = this.#states[v]!.offset >>> 2;
       const ack = state + TLB_FLUSH_ACK / 4;
-      waiting.push({ ack, seen: Atomics.load(this.#i32, ack) });
-      Atomics.or(this.#i32, state + PENDING / 4, PENDING_TLB_FLUSH);
-      Atomics.notify(this.#i32, state + PENDING / 4);
+      waiting.push({ ack, seen: loadFlushCount(this.#i32, ack) });
+      signalWord(this.#i32, state + PENDING / 4, PENDING_TLB_FLUSH);
     }
     for (const { ack, seen } of waiting) {
-      for (let waitedMs = 0; Atomics.load(this.#i32, ack) === seen && waitedMs < GIVE_UP_MS; waitedMs++) {
+      for (let waitedMs = 0; loadFlushCount(this.#i32, ack) === seen && waitedMs < GIVE_UP_MS; waitedMs++) {
         this.serve();
-        Atomics.wait(this.#i32, ack, seen, 1);
+        waitFlushCount(this.#i32, ack, seen, 1);
       }
     }
   }

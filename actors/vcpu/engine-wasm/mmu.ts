@@ -2,6 +2,7 @@
 // use to reach guest memory. Fills the TLB, splits accesses that cross pages, goes to the bus for MMIO, tells writes
 // to decoded code, and holds misaligned LOCKs exclusive.
 
+import { acquireLock, releaseLock } from '#shared/memory/lock-word.js';
 import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
 import type { GuestMemory } from '#shared/memory/guest-memory.js';
@@ -250,14 +251,13 @@ export class Mmu {
   /** Misaligned LOCKs exclude one another; an aligned access to the same bytes may still come between. */
   acquire(): void {
     const { i32, lockWord } = this.#p;
-    while (Atomics.compareExchange(i32, lockWord, 0, 1) !== 0) Atomics.wait(i32, lockWord, 1, 1);
+    acquireLock(i32, lockWord);
     this.#locked = true;
   }
 
   release(): void {
     this.#locked = false;
-    Atomics.store(this.#p.i32, this.#p.lockWord, 0);
-    Atomics.notify(this.#p.i32, this.#p.lockWord, 1);
+    releaseLock(this.#p.i32, this.#p.lockWord);
   }
 
   /** Releases what an interrupted instruction held; called when a fault leaves it. */

@@ -1,6 +1,7 @@
 // Linear to guest-physical translation: no paging, 32-bit, PAE and 4-level paging, with accessed and dirty bits,
 // NX, WP, SMEP, SMAP and large pages. Intel SDM vol. 3 ch. 4. PCID and 5-level paging are not announced.
 
+import { setEntryBits } from '#shared/x86/paging-entry.js';
 import { CR0, CR3, CR4, EFER } from '#shared/x86/cpu-state.js';
 
 export const ACCESS_WRITE = 1;
@@ -211,10 +212,10 @@ export class PageWalk {
     const leaf = this.#path[this.#pathLength - 1]! >>> 0;
     for (let i = 0; i < this.#pathLength; i++) {
       const at = this.#path[i]! >>> 0;
-      if ((i32[at]! & A) === 0) Atomics.or(i32, at, A);
+      setEntryBits(i32, at, A);
     }
     const write = (access & ACCESS_WRITE) !== 0;
-    if (write && (i32[leaf]! & D) === 0) Atomics.or(i32, leaf, D);
+    if (write) setEntryBits(i32, leaf, D);
     this.pageShift = shift;
     this.global = (entryLow & G) !== 0 && (i32[this.#cpu + CR4 / 4]! & CR4_PGE) !== 0;
     this.writable = write || ((i32[leaf]! & D) !== 0 && this.#permitted(access | ACCESS_WRITE));
