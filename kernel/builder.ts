@@ -7,6 +7,7 @@ import { buildAcpiTables } from '#shared/acpi/tables.js';
 import { uartWindow, type UartParams } from '#actors/uart/protocol.js';
 import type { VcpuParams } from '#actors/vcpu/protocol.js';
 import type { VirtioBlkParams } from '#actors/virtio-blk/protocol.js';
+import { inputSource, portCount, type VirtioConsoleParams } from '#actors/virtio-console/protocol.js';
 import type { VirtioRngParams } from '#actors/virtio-rng/protocol.js';
 import { monotonicNs, wallNs } from '#shared/base/clock.js';
 import { TroupeError } from '#shared/base/error.js';
@@ -24,6 +25,7 @@ import {
 import type { PciFunctionPlan } from '#shared/pci/function-plan.js';
 import { hostBridgePlan } from '#shared/pci/host-bridge.js';
 import { blkFunctionPlan } from '#shared/virtio/blk.js';
+import { consoleFunctionPlan } from '#shared/virtio/console.js';
 import { rngFunctionPlan } from '#shared/virtio/rng.js';
 import { resetChipset } from '#shared/x86/chipset-power-on.js';
 import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
@@ -122,6 +124,7 @@ function planDevices(config: MachineConfig): DevicePlan[] {
       windows: [uartWindow(UART_NAME)],
       mailboxes: [fromKernel(UART_NAME)],
     },
+    planConsole(config),
     {
       name: RNG_NAME,
       kind: 'virtio-rng',
@@ -135,6 +138,34 @@ function planDevices(config: MachineConfig): DevicePlan[] {
       return { name, kind: 'virtio-blk', params, pci: blkFunctionPlan(name) };
     }),
   ];
+}
+
+/** The terminal's output goes through the kernel's thread, which is not killed: that is what makes it exactly-once. */
+function planConsole(config: MachineConfig): DevicePlan {
+  const ports = portCount(config.execPorts);
+  const params: VirtioConsoleParams = {
+    output: config.console === 'none' ? 'none' : 'kernel',
+    execPorts: config.execPorts,
+  };
+  const output: MailboxPlan = {
+    from: CONSOLE_NAME,
+    to: KERNEL_NAME,
+    entries: limits.MAILBOX_ENTRIES,
+    payloadBytes: limits.INPUT_MAILBOX_PAYLOAD_BYTES,
+  };
+  const inputs = Array.from({ length: ports }, (_, port): MailboxPlan => ({
+    from: inputSource(port),
+    to: CONSOLE_NAME,
+    entries: limits.INPUT_MAILBOX_ENTRIES,
+    payloadBytes: limits.INPUT_MAILBOX_PAYLOAD_BYTES,
+  }));
+  return {
+    name: CONSOLE_NAME,
+    kind: 'virtio-console',
+    params,
+    pci: consoleFunctionPlan(CONSOLE_NAME, ports),
+    mailboxes: [output, ...inputs],
+  };
 }
 
 function loadGuest(

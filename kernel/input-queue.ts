@@ -13,8 +13,9 @@ export class InputQueue {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(views: ArenaViews, layout: MachineLayout, actor: string) {
-    const region = layout.mailboxes[mailboxName(KERNEL_NAME, actor)];
+  /** `source`: the sender's name in the mailbox's; a console has a mailbox a port. */
+  constructor(views: ArenaViews, layout: MachineLayout, actor: string, source: string = KERNEL_NAME) {
+    const region = layout.mailboxes[mailboxName(source, actor)];
     const receiver = layout.actors[actor];
     assert(region !== undefined && receiver !== undefined, `${actor} takes input`);
     this.#sender = new MailboxSender(views, region, receiver.doorbell);

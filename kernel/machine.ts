@@ -14,7 +14,7 @@ import {
   type MachineEvent,
 } from '#shared/ipc/machine-event.js';
 import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
-import type { MachineLayout } from '#shared/memory/machine-layout.js';
+import { KERNEL_NAME, mailboxName, type MachineLayout } from '#shared/memory/machine-layout.js';
 import type { BuiltMachine } from './builder.js';
 import { InputQueue } from './input-queue.js';
 import { OutputReader, type OutputListener } from './output-reader.js';
@@ -148,10 +148,14 @@ export class Machine {
   sendInput(actor: string, kind: number, bytes: Uint8Array): void {
     if (this.#state === 'ending' || this.#state === 'ended' || this.layout.actors[actor] === undefined)
       return;
-    let queue = this.#inputs.get(actor);
+    const perPort = `${KERNEL_NAME}/${kind & 0xff}`;
+    const hasPorts = this.layout.mailboxes[mailboxName(perPort, actor)] !== undefined;
+    const source = hasPorts ? perPort : KERNEL_NAME;
+    const name = mailboxName(source, actor);
+    let queue = this.#inputs.get(name);
     if (queue === undefined) {
-      queue = new InputQueue(this.views, this.layout, actor);
-      this.#inputs.set(actor, queue);
+      queue = new InputQueue(this.views, this.layout, actor, source);
+      this.#inputs.set(name, queue);
     }
     queue.push(kind, bytes);
   }

@@ -5,6 +5,7 @@ import { defaultCommandLine } from '#kernel/assets/command-line.js';
 import { ensureGuestAssets, type AssetProgress } from '#kernel/assets/guest-assets.js';
 import type { KernelSeries } from '#kernel/assets/kernel-package.js';
 import { TroupeError } from '#shared/base/error.js';
+import { writeAll } from './terminal-output.js';
 import { CONSOLE_NAME, UART_NAME, buildMachine } from './builder.js';
 import { ExecChannel, type StreamedExec } from './exec-channel.js';
 import { createKernelLogger } from './log.js';
@@ -145,6 +146,11 @@ function wireConsole(
   if (onConsole !== undefined) {
     const kindOfConsole = messageKind(VERB_DATA, CONSOLE_PORT);
     listeners.push((kind, bytes) => (kind === kindOfConsole ? onConsole(bytes) : undefined));
+  }
+  const { console: sink } = config;
+  if (typeof sink === 'number') {
+    const kindOfConsole = messageKind(VERB_DATA, CONSOLE_PORT);
+    listeners.push((kind, bytes) => (kind === kindOfConsole ? writeAll(sink, bytes) : undefined));
   }
   const exec = config.execPorts
     ? new ExecChannel({
