@@ -137,6 +137,8 @@ export interface Emitter {
   raise(vector: number, errorCode?: number): void;
   /** i64: the address of the following instruction, wrapped to the mode's IP size. */
   nextIp(): Value;
+  /** i64: the near branch operand's target, as wide as the branch is. */
+  directTarget(): Value;
   /** To the near branch operand's target. */
   jumpDirect(): void;
   /** To the near branch operand's target when `condition`, else to the next instruction. */

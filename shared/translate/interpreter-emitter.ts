@@ -4,6 +4,7 @@
 
 import {
   BLOCK_RIP,
+  CS,
   CURRENT_RECORD,
   EXIT_LOOKUP,
   EXIT_PENDING,
@@ -11,6 +12,9 @@ import {
   LINK_SITE,
   PENDING,
   RIP,
+  SEGMENT,
+  SEGMENT_BYTES,
+  SEGMENT_LIMIT,
 } from '#shared/x86/cpu-state.js';
 import type { Emitter, OperandBits, Value } from './emitter.js';
 import type { HandlerShape } from './handler-shape.js';
@@ -132,12 +136,26 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     this.code.return();
   }
 
+  #linkTarget(deltaOffset: number, bits: OperandBits, from: Value): Value {
+    const moved = this.add(from, this.extendS(this.recordI32(deltaOffset)));
+    return bits === 64 ? moved : this.zeroExtend(moved, bits);
+  }
+
+  directTarget(): Value {
+    return this.#linkTarget(LINK_TAKEN_DELTA, this.#shape.bits, this.getState('i64', BLOCK_RIP));
+  }
+
+  /** Branches that are 16 or 32 bits wide exist outside 64-bit code only. */
+  #checkCodeLimit(target: Value): void {
+    const limit = this.getState('i32', SEGMENT + CS * SEGMENT_BYTES + SEGMENT_LIMIT);
+    this.if(this.gtU(this.wrap(target), limit), () => this.raise(13, 0));
+  }
+
   /** Follows a link slot to its target, `bits` wide. `deltaOffset` holds the target's distance from the block's start. */
   #follow(linkOffset: number, deltaOffset: number, bits: OperandBits = this.#shape.bits): void {
-    const delta = this.extendS(this.recordI32(deltaOffset));
     const from = this.getState('i64', BLOCK_RIP);
-    const moved = this.add(from, delta);
-    const target = bits === 64 ? moved : this.zeroExtend(moved, bits);
+    const target = this.#linkTarget(deltaOffset, bits, from);
+    if (bits !== 64) this.#checkCodeLimit(target);
     this.if(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, target);
       this.#return(EXIT_PENDING);
@@ -193,6 +211,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
 
   jumpIndirect(target: Value, bits: OperandBits): void {
     const ip = bits === 64 ? target : this.zeroExtend(this.toBits(target, 64), bits);
+    if (bits !== 64) this.#checkCodeLimit(ip);
     this.if(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, ip);
       this.#return(EXIT_PENDING);

@@ -1,7 +1,17 @@
 // JMP CALL RET, LOOPcc, JCXZ, software interrupts, far transfers and system calls. Intel SDM vol. 2. Far transfers,
 // interrupts and system calls are helpers; they find the address of the next instruction in HELPER_ARG1.
 import type { Emitter, OperandBits, Operands, SemanticsTable, Value } from '#shared/translate/emitter.js';
-import { CPL, HELPER_ARG0, HELPER_ARG1 } from '#shared/x86/cpu-state.js';
+import {
+  CPL,
+  CS,
+  HELPER_ARG0,
+  HELPER_ARG1,
+  SEGMENT,
+  SEGMENT_BYTES,
+  SEGMENT_LIMIT,
+  SS,
+} from '#shared/x86/cpu-state.js';
+import { wrapAddress } from '#shared/x86/semantics/data-movement.js';
 
 const OVERFLOW_VECTOR = 4;
 const BOUND_VECTOR = 5;
@@ -15,16 +25,25 @@ function leaveBy(e: Emitter, helper: string, args: readonly Value[] = []): void 
   e.helper(helper, args, { ends: true });
 }
 
-/** Raises #GP for a non-canonical target before anything is popped. */
+/** Whether the target of a near branch is canonical, or inside CS. */
+function isReachable(e: Emitter, target: Value, bits: OperandBits): Value {
+  if (bits === 64) return e.eq(e.signExtend(target, 48), target);
+  const limit = e.getState('i32', SEGMENT + CS * SEGMENT_BYTES + SEGMENT_LIMIT);
+  return e.leU(e.wrap(e.zeroExtend(target, bits)), limit);
+}
+
+/** Raises #GP for a target that cannot be reached, before anything is popped. */
 function checkTarget(e: Emitter, target: Value, bits: OperandBits): void {
-  if (bits === 64) e.if(e.ne(e.signExtend(target, 48), target), () => e.raise(GENERAL_PROTECTION, 0));
+  e.if(e.eqz(isReachable(e, target, bits)), () => e.raise(GENERAL_PROTECTION, 0));
 }
 
 /** A CALL stores its return address before it faults for its target; RSP stays. */
-function checkCallTarget(e: Emitter, target: Value, bits: OperandBits): void {
-  if (bits !== 64) return;
-  e.if(e.ne(e.signExtend(target, 48), target), () => {
-    e.store(e.sub(e.readGpr(RSP, 64), e.i64(8)), 8, e.nextIp());
+function checkCallTarget(e: Emitter, op: Operands, target: Value): void {
+  const bytes = op.bits / 8;
+  e.if(e.eqz(isReachable(e, target, op.bits)), () => {
+    const top = e.sub(e.toBits(e.readGpr(RSP, op.stackBits), 64), e.i64(bytes));
+    const address = e.linear(SS, wrapAddress(e, top, op.stackBits), bytes, 'write');
+    e.store(address, bytes, e.toBits(e.nextIp(), op.bits));
     e.raise(GENERAL_PROTECTION, 0);
   });
 }
@@ -58,11 +77,12 @@ function semCall(e: Emitter, op: Operands): void {
   if (op.far) {
     leaveBy(e, 'farCall', [readFarPointer(e, op), e.i32(op.bits)]);
   } else if (op.kind(0) === 'branch') {
+    if (op.bits !== 64) checkCallTarget(e, op, e.directTarget());
     e.push(e.toBits(e.nextIp(), op.bits), op.bits);
     e.jumpDirect();
   } else {
     const target = e.toBits(op.read(0), 64);
-    checkCallTarget(e, target, op.bits);
+    checkCallTarget(e, op, target);
     e.push(e.toBits(e.nextIp(), op.bits), op.bits);
     e.jumpIndirect(target, op.bits);
   }
