@@ -26,6 +26,8 @@ export type BareEnd =
 const PAGE = 4096;
 const CODE_CACHE_BYTES = 4 << 20;
 const P_RW_US = 7;
+const P_RW = 2n;
+const P_NX = 1n << 63n;
 const TABLES_PAGES = 512;
 
 /** A machine of `ramBytes`; make one and use it for many runs. */
@@ -164,7 +166,8 @@ export class BareMachine {
       this.#mapPage(BigInt.asUintN(64, page));
   }
 
-  #mapPage(page: bigint): void {
+  /** Arena offset of a page's leaf entry. */
+  #leafOf(page: bigint): number {
     const index = (shift: bigint, mask: bigint): number => Number((page >> shift) & mask);
     let table = 0;
     if (this.#mode === 64) {
@@ -174,12 +177,24 @@ export class BareMachine {
       table = Math.floor(Number(this.view.getBigUint64(this.#ramOffset + index(30n, 3n) * 8, true)) / PAGE);
     }
     table = this.#tableAt(table, index(21n, 511n));
-    const leaf = this.#ramOffset + table * PAGE + index(12n, 511n) * 8;
+    return this.#ramOffset + table * PAGE + index(12n, 511n) * 8;
+  }
+
+  #mapPage(page: bigint): void {
+    const leaf = this.#leafOf(page);
     if (this.view.getBigUint64(leaf, true) !== 0n) return;
     const physical = this.#nextPage++;
     if ((physical + 1) * PAGE > this.#ramBytes) throw new Error('out of memory for regions');
     this.u8.fill(0, this.#ramOffset + physical * PAGE, this.#ramOffset + (physical + 1) * PAGE);
     this.view.setBigUint64(leaf, BigInt(physical * PAGE + P_RW_US), true);
+  }
+
+  /** Takes rights from a mapped page. Not in mode 16. */
+  protect(address: bigint, allowed: { readonly write: boolean; readonly execute: boolean }): void {
+    const leaf = this.#leafOf(address & ~0xfffn);
+    const entry = this.view.getBigUint64(leaf, true) & ~(P_RW | P_NX);
+    this.view.setBigUint64(leaf, entry | (allowed.write ? P_RW : 0n) | (allowed.execute ? 0n : P_NX), true);
+    this.created.cpu.flushTlb(true);
   }
 
   /** Arena offset of a mapped linear address; −1 when it is not mapped. */

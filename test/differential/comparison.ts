@@ -1,0 +1,116 @@
+// Whether two outcomes of a case agree, with what the architecture leaves open masked by data: undefined flags come
+// from the semantics tables, approximations and a few quirks from the rows here.
+
+import { SEMANTICS } from '#shared/x86/semantics/index.js';
+import { ARITHMETIC_FLAGS, DF } from '#shared/x86/rflags.js';
+import { type InstructionForm, instructionForms } from '#shared/translate/instruction-form.js';
+import type { Case, Outcome } from './case-record.js';
+
+const COMPARED_FLAGS = ARITHMETIC_FLAGS | DF;
+const PAGE_FAULT = 14;
+const ERROR_PRESENT = 1;
+const REGISTERS = ['RAX', 'RCX', 'RDX', 'RBX', 'RSP', 'RBP', 'RSI', 'RDI', 'R8', 'R9', 'R10', 'R11', 'R12', 'R13', 'R14', 'R15'];
+
+/** Results that the manual bounds but does not fix: XMM elements of `bits`, equal within a relative error. */
+const APPROXIMATIONS: Readonly<Record<string, { readonly relative: number }>> = {
+  // SDM vol. 2: |relative error| ≤ 1.5 × 2^-12, for either side.
+  Rcpps: { relative: 3 * 2 ** -12 },
+  Rcpss: { relative: 3 * 2 ** -12 },
+  Rsqrtps: { relative: 3 * 2 ** -12 },
+  Rsqrtss: { relative: 3 * 2 ** -12 },
+};
+
+/** x87 transcendentals: how far apart mantissas may be, in units of the last place. C1 and the precision flag are not compared. */
+export const TRANSCENDENTAL_ULPS: Readonly<Record<string, number>> = {
+  F2xm1: 2, Fyl2x: 2, Fyl2xp1: 2, Fptan: 2, Fpatan: 2, Fsin: 2, Fcos: 2, Fsincos: 2,
+}; // prettier-ignore
+
+const formByName = new Map<string, InstructionForm>();
+
+export function formNamed(name: string): InstructionForm | undefined {
+  if (formByName.size === 0) for (const form of instructionForms().values()) formByName.set(form.name, form);
+  return formByName.get(name);
+}
+
+/** What differs, in words; empty when the outcomes agree. `memoryDiffers` is looked at last. */
+export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
+  const found: string[] = [];
+  const mnemonic = formNamed(c.form)?.mnemonic ?? '';
+  if (host.trap !== engine.trap || errorOf(host, engine) !== engine.error)
+    found.push(`exception: host ${host.trap}(${host.error}) engine ${engine.trap}(${engine.error})`);
+  else if (host.trap === PAGE_FAULT && host.cr2 !== engine.cr2) found.push(`CR2: host ${hex(host.cr2)} engine ${hex(engine.cr2)}`);
+  const ip = BigInt.asUintN(c.mode === 64 ? 64 : 32, engine.rip);
+  if (host.rip !== ip) found.push(`RIP: host ${hex(host.rip)} engine ${hex(ip)}`);
+  for (let i = 0; i < 16; i++) {
+    if (host.gpr[i] !== engine.gpr[i] && (c.mode === 64 || i < 8)) {
+      const [h, e] = [host.gpr[i]!, engine.gpr[i]!];
+      if (c.mode === 64 || BigInt.asUintN(32, h) !== BigInt.asUintN(32, e)) found.push(`${REGISTERS[i]}: host ${hex(h)} engine ${hex(e)}`);
+    }
+  }
+  const undefinedFlags = faulted(c, host) ? 0 : (SEMANTICS[mnemonic]?.undefinedFlags ?? 0);
+  const flags = (host.rflags ^ engine.rflags) & COMPARED_FLAGS & ~undefinedFlags;
+  if (flags !== 0) found.push(`RFLAGS: host ${hex(host.rflags)} engine ${hex(engine.rflags)} differ in ${hex(flags)}`);
+  if (Buffer.compare(host.fx, engine.fx) !== 0) compareFloat(mnemonic, host.fx, engine.fx, found);
+  return found;
+}
+
+/** The case ended at its first instruction. */
+function faulted(c: Case, outcome: Outcome): boolean {
+  return outcome.rip === BigInt(c.rip);
+}
+
+/** Linux reports every fault at an address of its own as one of protection. */
+function errorOf(host: Outcome, engine: Outcome): number {
+  return host.trap === PAGE_FAULT && host.cr2 >> 47n !== 0n ? (host.error & ~ERROR_PRESENT) | (engine.error & ERROR_PRESENT) : host.error;
+}
+
+const hex = (value: number | bigint): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
+
+function compareFloat(mnemonic: string, host: Uint8Array, engine: Uint8Array, found: string[]): void {
+  const h = new DataView(host.buffer, host.byteOffset, host.byteLength);
+  const e = new DataView(engine.buffer, engine.byteOffset, engine.byteLength);
+  const ulps = TRANSCENDENTAL_ULPS[mnemonic];
+  const word = (name: string, at: number, mask: number): void => {
+    const [a, b] = [h.getUint16(at, true) & mask, e.getUint16(at, true) & mask];
+    if (a !== b) found.push(`${name}: host ${hex(a)} engine ${hex(b)}`);
+  };
+  word('FCW', 0, 0xffff);
+  word('FSW', 2, ulps === undefined ? 0xffff : 0xfddf);
+  word('FTW', 4, 0xff);
+  word('MXCSR', 24, 0xffff);
+  for (let i = 0; i < 8; i++) {
+    const at = 32 + i * 16;
+    if (Buffer.compare(host.subarray(at, at + 10), engine.subarray(at, at + 10)) === 0) continue;
+    const [a, b] = [h.getBigUint64(at, true), e.getBigUint64(at, true)];
+    const [sa, sb] = [h.getUint16(at + 8, true), e.getUint16(at + 8, true)];
+    if (ulps !== undefined && withinUlps(a, sa, b, sb, ulps)) continue;
+    found.push(`ST${i}: host ${hex(sa)}:${hex(a)} engine ${hex(sb)}:${hex(b)}`);
+  }
+  const approximation = APPROXIMATIONS[mnemonic];
+  for (let i = 0; i < 16; i++) {
+    const at = 160 + i * 16;
+    if (Buffer.compare(host.subarray(at, at + 16), engine.subarray(at, at + 16)) === 0) continue;
+    if (approximation !== undefined && withinRelative(h, e, at, approximation.relative)) continue;
+    const text = (view: DataView): string => `${hex(view.getBigUint64(at + 8, true))}:${hex(view.getBigUint64(at, true))}`;
+    found.push(`XMM${i}: host ${text(h)} engine ${text(e)}`);
+  }
+}
+
+/** Whether two 80-bit numbers lie within so many units of the last place. */
+function withinUlps(a: bigint, exponentA: number, b: bigint, exponentB: number, ulps: number): boolean {
+  const line = (mantissa: bigint, word: number): bigint => {
+    const magnitude = (BigInt(word & 0x7fff) << 63n) + (mantissa & ((1n << 63n) - 1n));
+    return (word & 0x8000) !== 0 ? -magnitude : magnitude;
+  };
+  const distance = line(a, exponentA) - line(b, exponentB);
+  return distance <= BigInt(ulps) && -distance <= BigInt(ulps);
+}
+
+function withinRelative(h: DataView, e: DataView, at: number, relative: number): boolean {
+  for (let lane = 0; lane < 16; lane += 4) {
+    if (h.getUint32(at + lane, true) === e.getUint32(at + lane, true)) continue;
+    const [a, b] = [h.getFloat32(at + lane, true), e.getFloat32(at + lane, true)];
+    if (!(Math.abs(a - b) <= Math.abs(a) * relative)) return false;
+  }
+  return true;
+}
