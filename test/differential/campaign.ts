@@ -3,7 +3,7 @@
 import { createPrng } from '#shared/base/prng.js';
 import type { InstructionForm } from '#shared/translate/instruction-form.js';
 import { type Case, type CaseMode, copyCase, DATA_BYTES } from './case-record.js';
-import { differences } from './comparison.js';
+import { comparesMemory, differences } from './comparison.js';
 import { comparedForms } from './coverage.js';
 import { EngineOracle } from './engine-oracle.js';
 import { CaseGenerator } from './generator.js';
@@ -47,7 +47,8 @@ export class Bench {
       let found: string[];
       try {
         found = differences(c, outcomes[i]!, engine.run(c));
-        if (engine.memoryDiffers(outcomes[i]!)) found.push(describeMemory(engine));
+        if (engine.memoryDiffers(outcomes[i]!) && comparesMemory(c, outcomes[i]!))
+          found.push(describeMemory(engine));
       } catch (error) {
         found = [`engine broke: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`];
       }
@@ -100,7 +101,8 @@ export async function runCampaign(bench: Bench, options: CampaignOptions): Promi
     return cases;
   };
   for (let batch = nextBatch(); batch.length > 0; batch = nextBatch()) {
-    for (const mismatch of await bench.compare(batch)) mismatches.push({ ...mismatch, case: copyCase(mismatch.case) });
+    for (const mismatch of await bench.compare(batch))
+      mismatches.push({ ...mismatch, case: copyCase(mismatch.case) });
     if (mismatches.length >= (options.stopAfter ?? 1000)) break;
   }
   return { cases: made, perForm, mismatches, milliseconds: performance.now() - started };

@@ -13,7 +13,7 @@ export const GS_BASE = DATA + 0xe00;
 /** The part of the FXSAVE image that a case sets: up to XMM15. */
 export const FX_BYTES = 416;
 const INPUT_BYTES = 16 + 128 + 16 + FX_BYTES;
-export const OUTPUT_BYTES = 24 + 8 + 128 + 16 + FX_BYTES;
+export const OUTPUT_BYTES = 32 + 8 + 128 + 16 + FX_BYTES;
 
 export type CaseMode = 64 | 32 | 16;
 
@@ -36,6 +36,8 @@ export interface Case {
   /** FXSAVE64 image; FIP, FDP and FOP are zero. */
   fx: Uint8Array;
   patches: Patch[];
+  /** It may load segment registers. */
+  segments: boolean;
 }
 
 /** What a case left behind. */
@@ -47,6 +49,8 @@ export interface Outcome {
   rip: bigint;
   rflags: number;
   fx: Uint8Array;
+  /** ES CS SS DS FS GS. */
+  selectors: number[];
   /** The writable bytes that changed, as one run. */
   changedAt: number;
   changed: Uint8Array;
@@ -67,7 +71,8 @@ export function encodeBatch(cases: readonly Case[]): Buffer {
   let at = 8;
   for (const c of cases) {
     buffer.writeUInt32LE(encodedBytes(c), at);
-    buffer.writeUInt32LE(c.mode, at + 4);
+    buffer.writeUInt16LE(c.mode, at + 4);
+    buffer.writeUInt16LE(c.segments ? 1 : 0, at + 6);
     buffer.writeUInt32LE(c.code.length, at + 8);
     buffer.writeUInt32LE(c.patches.length, at + 12);
     buffer.set(new Uint8Array(c.gpr.buffer, c.gpr.byteOffset, 128), at + 16);
@@ -94,15 +99,16 @@ export function decodeOutcomes(answer: Buffer, count: number): Outcome[] {
   for (let i = 0; i < count; i++) {
     const bytes = answer.readUInt32LE(at);
     const gpr = new BigUint64Array(16);
-    new Uint8Array(gpr.buffer).set(answer.subarray(at + 32, at + 160));
+    new Uint8Array(gpr.buffer).set(answer.subarray(at + 40, at + 168));
     outcomes.push({
       trap: answer.readUInt32LE(at + 4),
       error: answer.readUInt32LE(at + 8),
-      cr2: answer.readBigUInt64LE(at + 24),
+      cr2: answer.readBigUInt64LE(at + 32),
       gpr,
-      rip: answer.readBigUInt64LE(at + 160),
-      rflags: answer.readUInt32LE(at + 168),
-      fx: answer.subarray(at + 176, at + 176 + FX_BYTES),
+      rip: answer.readBigUInt64LE(at + 168),
+      rflags: answer.readUInt32LE(at + 176),
+      fx: answer.subarray(at + 184, at + 184 + FX_BYTES),
+      selectors: [0, 1, 2, 3, 4, 5].map((i) => answer.readUInt16LE(at + 20 + i * 2)),
       changedAt: answer.readUInt32LE(at + 12),
       changed: answer.subarray(at + OUTPUT_BYTES, at + bytes),
     });
@@ -120,6 +126,7 @@ interface StoredCase {
   rflags: string;
   fx: string;
   patches: [number, string][];
+  segments?: boolean;
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
@@ -134,6 +141,7 @@ export function caseToJson(c: Case): StoredCase {
     rflags: `0x${c.rflags.toString(16)}`,
     fx: hex(c.fx),
     patches: c.patches.map((p) => [p.at, hex(p.bytes)]),
+    ...(c.segments && { segments: true }),
   };
 }
 
@@ -147,6 +155,7 @@ export function caseFromJson(stored: StoredCase): Case {
     rflags: Number(stored.rflags),
     fx: Buffer.from(stored.fx, 'hex'),
     patches: stored.patches.map(([at, bytes]) => ({ at, bytes: Buffer.from(bytes, 'hex') })),
+    segments: stored.segments === true,
   };
 }
 

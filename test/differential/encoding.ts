@@ -66,7 +66,14 @@ interface Plan {
 const IMMEDIATE_BYTES: Readonly<Record<string, number>> = {
   imm8: 1, imm8sex16: 1, imm8sex32: 1, imm8sex64: 1, imm16: 2, imm32: 4, imm32sex64: 4, imm64: 8, farbr2_2: 4, farbr4_2: 6,
 }; // prettier-ignore
-const BRANCH_BYTES: Readonly<Record<string, number>> = { br16_1: 1, br32_1: 1, br64_1: 1, br16_2: 2, br32_4: 4, br64_4: 4 };
+const BRANCH_BYTES: Readonly<Record<string, number>> = {
+  br16_1: 1,
+  br32_1: 1,
+  br64_1: 1,
+  br16_2: 2,
+  br32_4: 4,
+  br64_4: 4,
+};
 const PREFIX_BYTE = new Map<number, number>([
   [MandatoryPrefix.P66, 0x66],
   [MandatoryPrefix.PF3, 0xf3],
@@ -90,7 +97,8 @@ function planOf(form: InstructionForm): Plan {
   const rmDigits = info.isRmGroup ? info.rmGroupIndex : -1;
   const hasModRm = reg !== undefined || rm !== undefined || digits >= 0 || rmDigits >= 0;
   const long = info.opCodeLength === 2;
-  const limit = (kind: string | undefined): number => (kind === undefined ? 16 : kind === 'seg_reg' ? 6 : EIGHT_ONLY.test(kind) ? 8 : 16);
+  const limit = (kind: string | undefined): number =>
+    kind === undefined ? 16 : kind === 'seg_reg' ? 6 : EIGHT_ONLY.test(kind) ? 8 : 16;
   return {
     form,
     prefix: PREFIX_BYTE.get(info.mandatoryPrefix) ?? 0,
@@ -99,7 +107,16 @@ function planOf(form: InstructionForm): Plan {
     hasModRm,
     regDigit: digits,
     rmDigit: rmDigits,
-    rm: rm === undefined ? (hasModRm ? 'register' : 'none') : rm === 'mem' ? 'memory' : /_rm$/.test(rm) ? 'register' : 'any',
+    rm:
+      rm === undefined
+        ? hasModRm
+          ? 'register'
+          : 'none'
+        : rm === 'mem'
+          ? 'memory'
+          : /_rm$/.test(rm)
+            ? 'register'
+            : 'any',
     opcodeRegister: kinds.some((k) => /_opcode$/.test(k)),
     regLimit: limit(reg),
     rmLimit: limit(rm),
@@ -163,7 +180,14 @@ function draftAddress(prng: Prng, mode: CaseMode, draft: Draft, addressBits: 32 
     const noBase = sib && shape === 2;
     if (noBase) base = -1;
     const size = noBase ? 4 : (base & 7) === 5 ? 1 + 3 * prng.below(2) : [0, 1, 4][prng.below(3)]!;
-    displacement = size === 0 ? 0 : size === 1 ? (prng.u32() << 24) >> 24 : oneIn(prng, 2) ? prng.below(0x1000) - 0x800 : prng.u32() | 0;
+    displacement =
+      size === 0
+        ? 0
+        : size === 1
+          ? (prng.u32() << 24) >> 24
+          : oneIn(prng, 2)
+            ? prng.below(0x1000) - 0x800
+            : prng.u32() | 0;
     if (noBase && index < 0) fixup = 'absolute';
     const mod = noBase || size === 0 ? 0 : size === 1 ? 1 : 2;
     scale = 1 << prng.below(4);
@@ -194,10 +218,27 @@ function draftAddress16(prng: Prng, draft: Draft, segment: number): void {
   if (base < 0) [base, index] = [index, -1];
   draft.modRm = bytes;
   const fixup = absolute ? 'absolute' : 'none';
-  draft.memory = { base, index, scale: 1, displacement, fixup, fixupAt: absolute ? 1 : -1, fixupBytes: 2, addressBits: 16, segment };
+  draft.memory = {
+    base,
+    index,
+    scale: 1,
+    displacement,
+    fixup,
+    fixupAt: absolute ? 1 : -1,
+    fixupBytes: 2,
+    addressBits: 16,
+    segment,
+  };
 }
 
-function draftModRm(prng: Prng, p: Plan, mode: CaseMode, wantMemory: boolean, addressBits: 16 | 32 | 64, segment: number): Draft {
+function draftModRm(
+  prng: Prng,
+  p: Plan,
+  mode: CaseMode,
+  wantMemory: boolean,
+  addressBits: 16 | 32 | 64,
+  segment: number,
+): Draft {
   const registers = mode === 64 ? 16 : 8;
   const reg = p.regDigit >= 0 ? p.regDigit : prng.below(Math.min(p.regLimit, registers));
   const rm = p.rmDigit >= 0 ? p.rmDigit : prng.below(Math.min(p.rmLimit, registers));
@@ -224,7 +265,14 @@ function draftImmediates(prng: Prng, p: Plan): number[] {
   const bytes: number[] = [];
   for (const size of p.immediates) {
     const choice = prng.below(4);
-    const value = choice === 0 ? prng.below(64) : choice === 1 ? -1 - prng.below(4) : choice === 2 ? 1 << prng.below(32) : prng.u32() | 0;
+    const value =
+      choice === 0
+        ? prng.below(64)
+        : choice === 1
+          ? -1 - prng.below(4)
+          : choice === 2
+            ? 1 << prng.below(32)
+            : prng.u32() | 0;
     pushNumber(bytes, value, Math.min(size, 4));
     for (let i = 4; i < size; i++) bytes.push(choice === 3 ? prng.below(256) : value < 0 ? 255 : 0);
   }
@@ -246,7 +294,8 @@ export function encodeForm(prng: Prng, form: InstructionForm, mode: CaseMode): E
   const wantMemory = p.rm === 'memory' || (p.rm === 'any' && oneIn(prng, 2));
   const defaultBits = mode;
   const otherBits = mode === 32 ? 16 : 32;
-  const addressBits = p.addressSize !== 0 ? (p.addressSize as 16 | 32 | 64) : oneIn(prng, 10) ? otherBits : defaultBits;
+  const addressBits =
+    p.addressSize !== 0 ? (p.addressSize as 16 | 32 | 64) : oneIn(prng, 10) ? otherBits : defaultBits;
   const explicit = wantMemory || p.moffs;
   const segment = mode === 64 && (explicit || p.implicitMemory) && oneIn(prng, 8) ? 4 + prng.below(2) : 3;
   const draft = draftModRm(prng, p, mode, wantMemory, addressBits, segment);
@@ -283,17 +332,38 @@ function finish(
   rest: Pick<EncodedInstruction, 'lock' | 'repeat' | 'addressBits'> & { segment: number },
 ): EncodedInstruction {
   let memory = draft.memory;
-  if (memory !== undefined && memory.fixupAt >= 0) memory = { ...memory, fixupAt: memory.fixupAt + bytes.length };
+  if (memory !== undefined && memory.fixupAt >= 0)
+    memory = { ...memory, fixupAt: memory.fixupAt + bytes.length };
   bytes.push(...draft.modRm);
   if (p.moffs) {
     const size = rest.addressBits / 8;
     const { addressBits, segment } = rest;
-    memory = { base: -1, index: -1, scale: 1, displacement: 0, fixup: 'absolute', fixupAt: bytes.length, fixupBytes: size, addressBits, segment };
+    memory = {
+      base: -1,
+      index: -1,
+      scale: 1,
+      displacement: 0,
+      fixup: 'absolute',
+      fixupAt: bytes.length,
+      fixupBytes: size,
+      addressBits,
+      segment,
+    };
     pushNumber(bytes, 0, size);
   }
   const branchAt = p.branchBytes > 0 ? bytes.length : -1;
   pushNumber(bytes, 0, p.branchBytes);
   bytes.push(...draftImmediates(prng, p));
   const { lock, repeat, addressBits } = rest;
-  return { bytes, memory, reg: draft.reg, rm: draft.rm, lock, repeat, addressBits, branchAt, branchBytes: p.branchBytes };
+  return {
+    bytes,
+    memory,
+    reg: draft.reg,
+    rm: draft.rm,
+    lock,
+    repeat,
+    addressBits,
+    branchAt,
+    branchBytes: p.branchBytes,
+  };
 }

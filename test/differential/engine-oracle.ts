@@ -2,7 +2,7 @@
 // and selectors, and gives the outcome in the host's terms.
 
 import { BareMachine } from '#actors/vcpu/bare-machine.js';
-import { readRflags, writeRflags } from '#actors/vcpu/engine-wasm/helpers/state-access.js';
+import { readRflags, selectorOf, writeRflags } from '#actors/vcpu/engine-wasm/helpers/state-access.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { ARITHMETIC_FLAGS, DF, ID, IF, NT } from '#shared/x86/rflags.js';
 import {
@@ -30,6 +30,16 @@ const FLUSH_PERIOD = 16;
 const CODE_SELECTOR: Readonly<Record<CaseMode, number>> = { 64: 0x33, 32: 0x23, 16: 0x07 };
 const CODE_ATTRIBUTES: Readonly<Record<CaseMode, number>> = { 64: 0xafb, 32: 0xcfb, 16: 0x0fb };
 
+const TABLES = 0x50000000n;
+const TABLE_BYTES = 128;
+/** Linux' GDT: kernel code, code, data; user compatibility code, data, 64-bit code; no TLS segments; the CPU number's. */
+const GLOBAL_DESCRIPTORS = [
+  0n, 0xcf9b000000ffffn, 0xaf9b000000ffffn, 0xcf93000000ffffn, 0xcffb000000ffffn, 0xcff3000000ffffn, 0xaffb000000ffffn, 0n,
+  0n, 0n, 0n, 0n, 0n, 0n, 0n, 0x40f50000000000n,
+]; // prettier-ignore
+/** The runner's 16-bit code and data segments. */
+const LOCAL_DESCRIPTORS = [0x1000fb0000001fffn, 0x2000f30000003fffn];
+
 export class EngineOracle {
   readonly machine: BareMachine;
   readonly #mode: CaseMode;
@@ -55,6 +65,7 @@ export class EngineOracle {
     machine.map(BigInt(DATA), DATA_BYTES);
     for (let at = 0; at < DATA_BYTES; at += PAGE)
       machine.protect(BigInt(DATA + at), { write: at < DATA_WRITABLE, execute: false });
+    this.#makeTables();
     this.#setSegments();
     const { memory, stateOffset } = machine;
     this.#codeOffset = machine.arenaOffset(BigInt(CODE));
@@ -67,6 +78,26 @@ export class EngineOracle {
     this.#data.set(background);
   }
 
+  /** A GDT and an LDT as a Linux user process and the runner see them. */
+  #makeTables(): void {
+    const { machine } = this;
+    machine.map(TABLES, PAGE);
+    const bytes = new Uint8Array(2 * TABLE_BYTES);
+    const view = new DataView(bytes.buffer);
+    GLOBAL_DESCRIPTORS.forEach((descriptor, i) => view.setBigUint64(i * 8, descriptor, true));
+    LOCAL_DESCRIPTORS.forEach((descriptor, i) => view.setBigUint64(TABLE_BYTES + i * 8, descriptor, true));
+    machine.write(TABLES, bytes);
+    machine.setState64(S.GDTR_BASE, TABLES);
+    machine.view.setInt32(machine.stateOffset + S.GDTR_LIMIT, TABLE_BYTES - 1, true);
+    machine.created.reset.setSegment(
+      S.LDTR,
+      0x50,
+      Number(TABLES) + TABLE_BYTES,
+      LOCAL_DESCRIPTORS.length * 8 - 1,
+      0x82,
+    );
+  }
+
   #setSegments(): void {
     const { created } = this.machine;
     const mode = this.#mode;
@@ -77,7 +108,13 @@ export class EngineOracle {
       if (based) created.reset.setSegment(s, selector, DATA, 0x3fff, 0x0f3);
       else created.reset.setSegment(s, selector, 0, 0xffffffff, DATA_ATTRIBUTES);
     }
-    created.reset.setSegment(S.CS, CODE_SELECTOR[mode], based ? CODE : 0, based ? CODE_BYTES - 1 : 0xffffffff, CODE_ATTRIBUTES[mode]);
+    created.reset.setSegment(
+      S.CS,
+      CODE_SELECTOR[mode],
+      based ? CODE : 0,
+      based ? CODE_BYTES - 1 : 0xffffffff,
+      CODE_ATTRIBUTES[mode],
+    );
     created.reset.setSegment(S.FS, 0, FS_BASE, 0xffffffff, DATA_ATTRIBUTES);
     created.reset.setSegment(S.GS, 0, GS_BASE, 0xffffffff, DATA_ATTRIBUTES);
     created.cpu.modeChanged();
@@ -95,6 +132,7 @@ export class EngineOracle {
       outcome.error = Math.max(end.errorCode, 0);
       outcome.cr2 = end.cr2;
     }
+    if (c.segments) this.#setSegments();
     this.#unload(c);
     return outcome;
   }
@@ -114,6 +152,7 @@ export class EngineOracle {
     cpu.i32[S.RIP / 4 + 1] = 0;
     cpu.i32[S.RFLAGS_SYSTEM / 4] = IF;
     writeRflags(cpu, c.rflags, WHOLE_RFLAGS);
+    cpu.i32[S.INTERRUPT_SHADOW / 4] = 0;
     this.#loadFloat(c.fx);
   }
 
@@ -149,6 +188,7 @@ export class EngineOracle {
       rip: BigInt.asUintN(64, cpu.i64[S.RIP / 8]!),
       rflags: readRflags(cpu),
       fx: this.#floatImage(),
+      selectors: [S.ES, S.CS, S.SS, S.DS, S.FS, S.GS].map((segment) => selectorOf(cpu, segment)),
       changedAt: 0,
       changed: new Uint8Array(0),
     };

@@ -16,6 +16,8 @@ const POOL_VALUES = 4096;
 const POOL_WORDS = POOL_VALUES * 4;
 const ENTRIES_KEPT = 1 << 12;
 
+const LOADS_SEGMENT = /^(Mov_Sreg|Pop[wdq]_[CDEFGS]S|L[defgs]s_|Retf|Iret|(Call|Jmp)_(m16|ptr))/;
+
 /** What a form's operands hold. */
 export function elementKindOf(form: InstructionForm): ElementKind {
   const memory = MemorySize[CodeExt.opCode(form.code).memorySize]!;
@@ -86,6 +88,7 @@ export class CaseGenerator {
         rflags: 0x202 | (prng.u32() & 0x8d5) | (prng.below(4) === 0 ? 0x400 : 0),
         fx: this.floatState(form, kind),
         patches: [],
+        segments: LOADS_SEGMENT.test(form.name),
       },
     };
   }
@@ -156,12 +159,14 @@ export class CaseGenerator {
   #solve(draft: Draft, memory: MemoryReference, target: bigint): void {
     const c = draft.case;
     const bits = memory.addressBits;
-    const segmentBase = c.mode === 16 ? DATA : memory.segment === 4 ? FS_BASE : memory.segment === 5 ? GS_BASE : 0;
+    const segmentBase =
+      c.mode === 16 ? DATA : memory.segment === 4 ? FS_BASE : memory.segment === 5 ? GS_BASE : 0;
     const offset = BigInt.asUintN(bits, target - BigInt(segmentBase));
     if (memory.fixup !== 'none') {
       const next = BigInt(c.rip + c.code.length);
       const value = memory.fixup === 'rip' ? offset - next : offset;
-      for (let i = 0; i < memory.fixupBytes; i++) c.code[memory.fixupAt + i] = Number((value >> BigInt(8 * i)) & 255n);
+      for (let i = 0; i < memory.fixupBytes; i++)
+        c.code[memory.fixupAt + i] = Number((value >> BigInt(8 * i)) & 255n);
       return;
     }
     const { base, index } = memory;

@@ -27,7 +27,10 @@ export function hostObstacle(): string | undefined {
 }
 
 function compileRunner(): string {
-  const hash = createHash('sha256').update(readFileSync(SOURCE)).update(COMPILER_FLAGS.join(' ')).digest('hex');
+  const hash = createHash('sha256')
+    .update(readFileSync(SOURCE))
+    .update(COMPILER_FLAGS.join(' '))
+    .digest('hex');
   const program = join(CACHE, `runner-${hash.slice(0, 16)}`);
   if (existsSync(program)) return program;
   mkdirSync(CACHE, { recursive: true });

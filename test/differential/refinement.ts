@@ -50,7 +50,8 @@ const string: Refine = (g, d) => {
   const size = operandBytes(d.form);
   const count = prng.below(16) === 0 ? 60 + prng.below(80) : prng.below(12);
   const pointer = (register: number): void => {
-    const target = prng.below(4) === 0 ? pickTarget(prng, size, c.mode) : BigInt(DATA + 0x600 + prng.below(0x1400));
+    const target =
+      prng.below(4) === 0 ? pickTarget(prng, size, c.mode) : BigInt(DATA + 0x600 + prng.below(0x1400));
     const base = register === RSI && c.mode === 64 ? { 3: 0x0, 4: 0x40, 5: 0xe00 }[segmentOf(d)]! : 0;
     setLow(c, register, bits, offsetOf(c, target) - (base === 0 ? 0n : BigInt(DATA + base)));
   };
@@ -82,7 +83,12 @@ const bitString: Refine = (g, d) => {
   if (encoded.memory === undefined || !/_r(16|32|64)$/.test(d.form.name)) return;
   const { reg } = encoded;
   if (reg === encoded.memory.base || reg === encoded.memory.index) return;
-  setLow(d.case, reg, d.form.bits, BigInt(g.prng.below(8) === 0 ? g.prng.u32() : g.prng.below(0x4000) - 0x2000));
+  setLow(
+    d.case,
+    reg,
+    d.form.bits,
+    BigInt(g.prng.below(8) === 0 ? g.prng.u32() : g.prng.below(0x4000) - 0x2000),
+  );
 };
 
 const divide: Refine = (g, d) => {
@@ -91,7 +97,8 @@ const divide: Refine = (g, d) => {
   if (g.prng.below(4) === 0) return;
   const signed = d.form.mnemonic === 'Idiv';
   if (bits === 8) setLow(c, RAX, 16, BigInt(g.prng.below(0x400) - (signed ? 0x200 : 0)));
-  else if (signed && g.prng.below(2) === 0) setLow(c, RDX, bits, (c.gpr[RAX]! >> BigInt(bits - 1)) & 1n ? -1n : 0n);
+  else if (signed && g.prng.below(2) === 0)
+    setLow(c, RDX, bits, (c.gpr[RAX]! >> BigInt(bits - 1)) & 1n ? -1n : 0n);
   else setLow(c, RDX, bits, BigInt(g.prng.below(4)) - (signed ? 2n : 0n));
 };
 
@@ -122,7 +129,8 @@ const relativeBranch: Refine = (g, d) => {
   const wild = prng.below(8) === 0 && branchBytes > 1;
   let displacement = 0;
   do {
-    displacement = branchBytes === 1 ? (prng.u32() << 24) >> 24 : wild ? prng.u32() | 0 : prng.below(0x1000) - 0x800;
+    displacement =
+      branchBytes === 1 ? (prng.u32() << 24) >> 24 : wild ? prng.u32() | 0 : prng.below(0x1000) - 0x800;
     if (branchBytes === 2) displacement = (displacement << 16) >> 16;
   } while (displacement < 0 && displacement > -length - 16);
   d.case.code.set(bytesOf(BigInt(displacement), branchBytes), branchAt);
@@ -148,7 +156,8 @@ const popFlags: Refine = (g, d) => {
 
 const framePointer: Refine = (g, d) => {
   const c = d.case;
-  const target = g.prng.below(3) === 0 ? pickTarget(g.prng, 8, c.mode) : BigInt(DATA + 0x1000 + g.prng.below(0x100) * 4);
+  const target =
+    g.prng.below(3) === 0 ? pickTarget(g.prng, 8, c.mode) : BigInt(DATA + 0x1000 + g.prng.below(0x100) * 4);
   setLow(c, RBP, c.mode, offsetOf(c, target));
   if (d.form.mnemonic === 'Enter') d.case.code[d.case.code.length - 1]! &= g.prng.below(4) === 0 ? 255 : 3;
 };
@@ -195,9 +204,44 @@ const stateImage: Refine = (g, d) => {
     view.setUint16(0, state[0]! | (state[1]! << 8), true);
     view.setUint16(wide ? 4 : 2, state[2]! | (state[3]! << 8), true);
     view.setUint16(wide ? 8 : 4, g.prng.u32() & 0xffff, true);
-    for (let i = 0; i < 8; i++) image.set(state.subarray(32 + i * 16, 42 + i * 16), (wide ? 28 : 14) + i * 10);
+    for (let i = 0; i < 8; i++)
+      image.set(state.subarray(32 + i * 16, 42 + i * 16), (wide ? 28 : 14) + i * 10);
   }
   patchBytes(d, d.target, image.subarray(0, operandBytes(d.form)));
+};
+
+const SELECTORS = [0, 3, 0x23, 0x2b, 0x33, 0x2a, 0x28, 0x10, 0x18, 0x7b, 0x63, 0x07, 0x0f, 0x17];
+
+function randomSelector(g: CaseGenerator, likely: number): bigint {
+  const choice = g.prng.below(8);
+  if (choice === 0) return BigInt(g.prng.u32() & 0xffff);
+  return BigInt(choice < 4 ? likely : SELECTORS[g.prng.below(SELECTORS.length)]!);
+}
+
+const segmentLoad: Refine = (g, d) => {
+  const c = d.case;
+  const selector = randomSelector(g, c.mode === 16 ? 0x0f : 0x2b);
+  const pointer = /^L[defgs]s$/.test(d.form.mnemonic) ? d.form.bits / 8 : 0;
+  if (d.form.mnemonic === 'Pop') patchBytes(d, stackTop(c), bytesOf(selector, 2));
+  else if (d.target !== undefined) patchBytes(d, d.target + BigInt(pointer), bytesOf(selector, 2));
+  else setLow(c, d.encoded.rm, 16, selector);
+};
+
+const farTransfer: Refine = (g, d) => {
+  const c = d.case;
+  const bytes = d.form.bits / 8;
+  const { mnemonic } = d.form;
+  const where = mnemonic === 'Jmp' || mnemonic === 'Call' ? d.target : stackTop(c);
+  if (where === undefined) return;
+  const at = (slot: number): bigint => where + BigInt(slot * bytes);
+  const code = c.mode === 16 ? 0x07 : c.mode === 32 ? 0x23 : 0x33;
+  if (g.prng.below(8) !== 0) patchBytes(d, at(0), bytesOf(codePointer(g, c), bytes));
+  patchBytes(d, at(1), bytesOf(randomSelector(g, code), where === d.target ? 2 : bytes));
+  if (!mnemonic.startsWith('Iret')) return;
+  patchBytes(d, at(2), bytesOf(BigInt(g.prng.u32() & 0x203ed7), bytes));
+  if (c.mode !== 64) return;
+  patchBytes(d, at(3), bytesOf(BigInt(DATA + 0x1000 + g.prng.below(0x100) * 8), bytes));
+  patchBytes(d, at(4), bytesOf(randomSelector(g, 0x2b), bytes));
 };
 
 const ROWS: readonly (readonly [RegExp, Refine])[] = [
@@ -214,7 +258,9 @@ const ROWS: readonly (readonly [RegExp, Refine])[] = [
   [/^Xlatb$/, translateByte],
   [/^Maskmov/, maskedStore],
   [/^Pcmp[ei]str/, stringCompare],
-  [/^(Ldmxcsr)$/, controlRegister],
+  [/^Ldmxcsr$/, controlRegister],
+  [/^(Mov|Pop|L[defgs]s)$/, (g, d) => d.case.segments && segmentLoad(g, d)],
+  [/^(Retf|Iret[dq]?|Jmp|Call)$/, (g, d) => d.case.segments && farTransfer(g, d)],
   [/^(Fldenv|Frstor|Fxrstor)/, stateImage],
 ];
 

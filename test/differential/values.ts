@@ -38,7 +38,16 @@ function integerEdges(): BigUint64Array {
     edges.push(0n, 1n, -1n, 2n, -2n, sign, sign - 1n, sign + 1n, -sign, -sign - 1n, 2n * sign - 1n);
   }
   for (let bit = 0n; bit < 64n; bit += 3n) edges.push(1n << bit, (1n << bit) - 1n);
-  edges.push(0x5555555555555555n, 0xaaaaaaaaaaaaaaaan, 0x0123456789abcdefn, 0x8080808080808080n, 0x7f7f7f7f7f7f7f7fn, 9n, 0x0f0fn, 0x99n);
+  edges.push(
+    0x5555555555555555n,
+    0xaaaaaaaaaaaaaaaan,
+    0x0123456789abcdefn,
+    0x8080808080808080n,
+    0x7f7f7f7f7f7f7f7fn,
+    9n,
+    0x0f0fn,
+    0x99n,
+  );
   return BigUint64Array.from(edges.map((edge) => BigInt.asUintN(64, edge)));
 }
 
@@ -64,7 +73,11 @@ function randomF80(prng: Prng, view: DataView, at: number): void {
   const choice = prng.u32();
   // Three in four are normal numbers or zeros and infinities: the odd encodings all end in one place.
   const exponent =
-    (choice & 7) === 0 ? prng.below(0x8000) : (choice & 7) < 4 ? 0x3fff - 40 + prng.below(104) : F80_EXPONENTS[prng.below(F80_EXPONENTS.length)]!;
+    (choice & 7) === 0
+      ? prng.below(0x8000)
+      : (choice & 7) < 4
+        ? 0x3fff - 40 + prng.below(104)
+        : F80_EXPONENTS[prng.below(F80_EXPONENTS.length)]!;
   view.setUint16(at + 8, exponent | ((choice & 8) << 12), true);
   if ((choice & 48) === 0) {
     view.setUint32(at, prng.u32(), true);
@@ -92,7 +105,11 @@ export function fillElements(prng: Prng, view: DataView, at: number, bytes: numb
       case 'f32': {
         const choice = prng.u32();
         const near = 0x3f000000 + (prng.u32() >>> 7) + ((choice & 16) << 27);
-        view.setUint32(place, (choice & 3) === 0 ? prng.u32() : (choice & 3) === 1 ? near : F32[(choice >>> 8) % F32.length]!, true);
+        view.setUint32(
+          place,
+          (choice & 3) === 0 ? prng.u32() : (choice & 3) === 1 ? near : F32[(choice >>> 8) % F32.length]!,
+          true,
+        );
         break;
       }
       case 'f64': {

@@ -7,7 +7,7 @@ import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
 import type { GuestMemory } from '#shared/memory/guest-memory.js';
 import { RECORD_SEGMENT } from '#shared/translate/op-record.js';
-import { CPL, CR2, HELPER_ARG0, RFLAGS_SYSTEM, SLOW_ADDRESS, SLOW_DATA, SS } from '#shared/x86/cpu-state.js';
+import { CPL, CR2, HELPER_ARG0, RFLAGS_SYSTEM, RSP, SLOW_ADDRESS, SLOW_DATA, SS } from '#shared/x86/cpu-state.js';
 import { GuestFault } from './cpu-context.js';
 import { ACCESS_SMAP_OFF, ACCESS_USER, ACCESS_WRITE, PageWalk } from './page-walk.js';
 import { SET_SUPERVISOR, SET_SUPERVISOR_SMAP_OFF, SET_USER, type Tlb } from './tlb.js';
@@ -73,8 +73,16 @@ export class Mmu {
   #checkCanonical(high: number, record: number): void {
     const sign = high >> 15;
     if (sign === 0 || sign === -1) return;
-    const stack = record !== 0 && this.#p.u8[record + RECORD_SEGMENT] === SS;
+    const stack = record !== 0 && (this.#p.u8[record + RECORD_SEGMENT] === SS || this.#isStackTop());
     throw new GuestFault(stack ? 12 : 13, 0);
+  }
+
+  /** Whether the slow access is at RSP or just below it: PUSH, POP and CALL with a memory operand of another segment. */
+  #isStackTop(): boolean {
+    const { i32 } = this.#p;
+    const distance = (i32[this.#cpu + RSP / 4]! - i32[this.#cpu + SLOW_ADDRESS / 4]!) | 0;
+    const near = distance === 0 || distance === 2 || distance === 8;
+    return near && Math.abs(i32[this.#cpu + RSP / 4 + 1]! - i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!) <= 1;
   }
 
   /** Translates one page's worth for generated code and enters it into the TLB; gives the arena address or −1−... for MMIO (see {@link #gpa}). */
@@ -121,6 +129,7 @@ export class Mmu {
     }
     const nextLow = (low + room) | 0;
     const nextHigh = nextLow === 0 ? high + 1 : high;
+    this.#checkCanonical(nextHigh, record);
     const first = this.#resolve(low, high, access);
     const firstGpa = this.#gpa;
     const second = this.#resolve(nextLow, nextHigh, access);
@@ -160,6 +169,7 @@ export class Mmu {
     }
     const nextLow = (low + room) | 0;
     const nextHigh = nextLow === 0 ? high + 1 : high;
+    this.#checkCanonical(nextHigh, record);
     const first = this.#resolve(low, high, access | ACCESS_WRITE);
     const firstGpa = this.#gpa;
     const second = this.#resolve(nextLow, nextHigh, access | ACCESS_WRITE);
@@ -220,15 +230,18 @@ export class Mmu {
     const high = i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!;
     const access = this.dataAccess();
     this.#checkCanonical(high, record);
-    const crosses = (low & 4095) + bytes > 4096;
+    const room = 4096 - (low & 4095);
+    const crosses = bytes > room;
+    const nextLow = (low + room) | 0;
+    const nextHigh = nextLow === 0 ? high + 1 : high;
+    if (crosses) this.#checkCanonical(nextHigh, record);
     const offset = this.#resolve(low, high, access | ACCESS_WRITE);
+    if (crosses) this.#resolve(nextLow, nextHigh, access | ACCESS_WRITE);
     if (!crosses && offset >= 0 && (!lock || (low & (bytes - 1)) === 0)) {
       this.#bounced = false;
       i32[this.#cpu + HELPER_ARG0 / 4] = offset;
       return;
     }
-    if (crosses)
-      this.#resolve((low + bytes - 1) | 0, (low + bytes - 1) | 0 ? high : high + 1, access | ACCESS_WRITE);
     if (lock) this.acquire();
     this.#bounced = true;
     this.readInto(low, high, bytes, access, this.#base + SLOW_DATA, record);

@@ -22,12 +22,15 @@ typedef unsigned long u64;
 #define BATCH_BYTES (16UL << 20)
 
 struct input {
-  u32 bytes, mode, code_bytes, patches;
+  u32 bytes;
+  u16 mode, segments; /* segments: the case may load segment registers */
+  u32 code_bytes, patches;
   u64 gpr[16], rip, rflags;
   u8 fx[FX_BYTES];
 };
 struct output {
-  u32 bytes, trap, error, changed_at, changed_bytes, pad;
+  u32 bytes, trap, error, changed_at, changed_bytes;
+  u16 es, cs, ss, ds, fs, gs;
   u64 cr2, gpr[16], rip, rflags;
   u8 fx[FX_BYTES];
 };
@@ -136,6 +139,12 @@ static void place_code(struct input *c, int undo) {
 
 static void note_result(struct frame *f) {
   struct output *o = (struct output *)(out_buffer + 8 + out_used);
+  __asm__("mov %%es, %0" : "=r"(o->es));
+  __asm__("mov %%ds, %0" : "=r"(o->ds));
+  __asm__("mov %%fs, %0" : "=r"(o->fs));
+  __asm__("mov %%gs, %0" : "=r"(o->gs));
+  o->cs = (u16)f->csgsfs;
+  o->ss = (u16)(f->csgsfs >> 48);
   for (int i = 0; i < 16; i++) o->gpr[i] = f->gregs[GREG[i]];
   o->rip = f->gregs[G_RIP];
   o->rflags = f->gregs[G_EFLAGS];
@@ -173,6 +182,12 @@ static void load_case(struct frame *f, struct input *c) {
   *(u64 *)(f->fp + 512) |= 3; /* XSTATE_BV: x87 and SSE come from the frame */
 }
 
+static void set_bases(void) {
+  __asm__ volatile("movl %0, %%ds; movl %0, %%es" : : "r"(0));
+  call(SYS_PRCTL, 0x1002, FS_BASE, 0, 0, 0, 0);
+  call(SYS_PRCTL, 0x1001, GS_BASE, 0, 0, 0, 0);
+}
+
 static void on_signal(int number, void *info, struct frame *f) {
   (void)number;
   (void)info;
@@ -180,6 +195,7 @@ static void on_signal(int number, void *info, struct frame *f) {
     note_result(f);
     apply_patches(running, 1);
     place_code(running, 1);
+    if (running->segments) set_bases();
     if (--cases_left == 0) write_batch();
   }
   if (cases_left == 0) read_batch();
@@ -224,13 +240,14 @@ void run(void) {
   call(10 /* mprotect */, DATA + DATA_WRITABLE, DATA_BYTES - DATA_WRITABLE, 1, 0, 0, 0);
   map(CODE, CODE_BYTES, 7, 0x22, -1);
   memset((void *)CODE, HLT, CODE_BYTES);
+  /* Populate the read-only page: what is absent faults otherwise than what may not be written. */
+  (void)*(volatile u8 *)(DATA + DATA_WRITABLE);
   in_buffer = map(0, BATCH_BYTES, 3, 0x22, -1);
   out_buffer = map(0, BATCH_BYTES * 4, 3, 0x22, -1);
   shadow = map(0, DATA_BYTES, 3, 0x22, -1);
   background = map(0, DATA_BYTES, 3, 0x22, -1);
   make_segments();
-  call(SYS_PRCTL, 0x1002, FS_BASE, 0, 0, 0, 0);
-  call(SYS_PRCTL, 0x1001, GS_BASE, 0, 0, 0, 0);
+  set_bases();
   u64 stack[3] = {(u64)map(0, 1 << 18, 3, 0x22, -1), 0, 1 << 18};
   call(SYS_SIGALTSTACK, (long)stack, 0, 0, 0, 0, 0);
   /* First comes what the data pages hold when no case has written to them. */

@@ -10,6 +10,8 @@ import { readReturnCode } from './far-transfer.js';
 import { checkOuterStack, dropInnerData } from './outer-return.js';
 import { commitPointer, currentStack, popValue } from './stack-frame.js';
 import {
+  attributesOf,
+  ATTRIBUTE_DB,
   cplOf,
   is64BitCode,
   isLongMode,
@@ -74,7 +76,9 @@ export const interruptReturn: Helper = (cpu, bits) => {
       markAccessed(cpu, segment);
       loadCache(cpu, S.SS, stackSelector, segment);
     }
-    if (bits === 16 && !is64BitCode(cpu)) cpu.u16[S.RSP >> 1] = pointerLow;
+    // A 16-bit stack keeps what is above SP, whatever the operand size.
+    const narrow = !is64BitCode(cpu) && (attributesOf(cpu, S.SS) & ATTRIBUTE_DB) === 0;
+    if (narrow) cpu.u16[S.RSP >> 1] = pointerLow;
     else setWords(cpu, S.RSP, pointerLow, pointerHigh);
     if (outer) dropInnerData(cpu, rpl);
   }
