@@ -2,12 +2,16 @@
 // its PCI function's config space and MSI-X region. A device that has more to look at than its queues wraps it.
 import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { assert } from '#shared/base/error.js';
+import { CodeMap } from '#shared/memory/code-map.js';
 import type { PciFunctionLayout } from '#shared/memory/machine-layout.js';
 import { createInterruptFabric, deliverMsi } from '#shared/x86/interrupt-delivery.js';
 import { PCI_LEGACY_CONFIG_BYTES } from '#shared/pci/registers.js';
 import type { VirtioDevice } from '#shared/virtio/device.js';
 import { placeDeviceState } from '#shared/virtio/device-state.js';
 import { VirtioPciTransport } from '#shared/virtio/pci-transport.js';
+
+/** Of the code map: the writer is no vCPU. */
+const DEVICE = -1;
 
 export interface VirtioBehaviour extends ActorBehaviour {
   readonly transport: VirtioPciTransport;
@@ -22,6 +26,9 @@ export function createVirtioBehaviour(
   const pci = ctx.layout.pci.find((f) => f.actor === ctx.name && f.bars.length > 0);
   assert(pci !== undefined, `${ctx.name} has a PCI function`);
   const fabric = createInterruptFabric(ctx.memory, ctx.layout);
+  const { ramOffset } = ctx.layout.ram;
+  const states = ctx.layout.vcpus.map((vcpu) => vcpu.state);
+  const codeMap = new CodeMap(ctx.views.i32, ctx.layout.shared.codeMap, ramOffset, states);
   const transport = new VirtioPciTransport(
     {
       views: ctx.views,
@@ -30,6 +37,8 @@ export function createVirtioBehaviour(
       statePage: ctx.statePage,
       registerPage: ctx.registerPage,
       pci,
+      // DMA may land on code that a vCPU has decoded.
+      ramWritten: (offset, length) => void codeMap.noteWrite(offset, length, DEVICE),
       sendMsi: (addressLo, addressHi, data) => void deliverMsi(fabric, addressLo, addressHi, data),
       onGuestError: (error, queue) => ctx.log.warn({ error, queue }, 'guest broke a virtio rule'),
     },
