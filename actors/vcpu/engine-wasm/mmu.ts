@@ -7,7 +7,16 @@ import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
 import type { GuestMemory } from '#shared/memory/guest-memory.js';
 import { RECORD_SEGMENT } from '#shared/translate/op-record.js';
-import { CPL, CR2, HELPER_ARG0, RFLAGS_SYSTEM, RSP, SLOW_ADDRESS, SLOW_DATA, SS } from '#shared/x86/cpu-state.js';
+import {
+  CPL,
+  CR2,
+  HELPER_ARG0,
+  RFLAGS_SYSTEM,
+  RSP,
+  SLOW_ADDRESS,
+  SLOW_DATA,
+  SS,
+} from '#shared/x86/cpu-state.js';
 import { GuestFault } from './cpu-context.js';
 import { ACCESS_SMAP_OFF, ACCESS_USER, ACCESS_WRITE, PageWalk } from './page-walk.js';
 import { SET_SUPERVISOR, SET_SUPERVISOR_SMAP_OFF, SET_USER, type Tlb } from './tlb.js';
