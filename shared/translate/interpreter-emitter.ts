@@ -43,16 +43,17 @@ export interface HandlerModule {
 }
 
 export class InterpreterEmitter extends MemoryBuilder implements Emitter {
-  protected readonly segmentModel: SegmentModel;
-  protected readonly stackBits: 16 | 32 | 64;
-  readonly #shape: HandlerShape;
-  readonly #module: HandlerModule;
-  #left = false;
+  protected segmentModel: SegmentModel;
+  protected stackBits: 16 | 32 | 64;
+  protected shape: HandlerShape;
+  protected readonly module: HandlerModule;
+  /** The code has left already: nothing follows. */
+  protected left = false;
 
   constructor(shape: HandlerShape, module: HandlerModule) {
     super(2, module.slow);
-    this.#shape = shape;
-    this.#module = module;
+    this.shape = shape;
+    this.module = module;
     this.flagsDead = shape.flagsDead;
     const legacyMode = shape.modes !== undefined && shape.modes.code !== 64;
     const legacyAddress = shape.address === 'legacy16' || shape.address === 'legacy32';
@@ -97,7 +98,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   }
 
   modifyAt(linear: Value, bytes: number, change: (old: Value) => Value): { old: Value; value: Value } {
-    return this.modifyMemory(linear, bytes, this.#shape.lock, change);
+    return this.modifyMemory(linear, bytes, this.shape.lock, change);
   }
 
   override push(value: Value): void;
@@ -113,7 +114,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   }
 
   #wrapIp(ip: Value): Value {
-    const mode = this.#shape.modes?.code ?? 64;
+    const mode = this.shape.modes?.code ?? 64;
     return mode === 64 ? ip : this.zeroExtend(ip, mode === 32 ? 32 : 16);
   }
 
@@ -128,63 +129,71 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     super.push(this.cpu);
     this.push(record);
     this.code.memory('i32.load', RECORD_HANDLER);
-    this.code.returnCallIndirect(this.#module.handlerType);
+    this.code.returnCallIndirect(this.module.handlerType);
   }
 
-  #return(exit: number): void {
+  protected returnExit(exit: number): void {
     this.code.i32Const(exit);
     this.code.return();
   }
 
-  #linkTarget(deltaOffset: number, bits: OperandBits, from: Value): Value {
+  protected linkTarget(deltaOffset: number, bits: OperandBits, from: Value): Value {
     const moved = this.add(from, this.extendS(this.recordI32(deltaOffset)));
     return bits === 64 ? moved : this.zeroExtend(moved, bits);
   }
 
   directTarget(): Value {
-    return this.#linkTarget(LINK_TAKEN_DELTA, this.#shape.bits, this.getState('i64', BLOCK_RIP));
+    return this.linkTarget(LINK_TAKEN_DELTA, this.shape.bits, this.getState('i64', BLOCK_RIP));
   }
 
   /** Branches that are 16 or 32 bits wide exist outside 64-bit code only. */
   #checkCodeLimit(target: Value): void {
     const limit = this.getState('i32', SEGMENT + CS * SEGMENT_BYTES + SEGMENT_LIMIT);
-    this.if(this.gtU(this.wrap(target), limit), () => this.raise(13, 0));
+    this.branchOn(this.gtU(this.wrap(target), limit), () => this.raise(13, 0));
+  }
+
+  /** A link slot's value (it changes while the code lives). */
+  protected loadLink(offset: number): Value {
+    this.push(this.record);
+    this.code.memory('i32.load', offset);
+    return this.take('i32');
   }
 
   /** Follows a link slot to its target, `bits` wide. `deltaOffset` holds the target's distance from the block's start. */
-  #follow(linkOffset: number, deltaOffset: number, bits: OperandBits = this.#shape.bits): void {
+  protected follow(linkOffset: number, deltaOffset: number, bits: OperandBits = this.shape.bits): void {
     const from = this.getState('i64', BLOCK_RIP);
-    const target = this.#linkTarget(deltaOffset, bits, from);
+    const target = this.linkTarget(deltaOffset, bits, from);
     if (bits !== 64) this.#checkCodeLimit(target);
-    this.if(this.getState('i32', PENDING), () => {
+    this.beforeLeave();
+    this.branchOn(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, target);
-      this.#return(EXIT_PENDING);
+      this.returnExit(EXIT_PENDING);
     });
-    const link = this.recordI32(linkOffset);
-    this.if(link, () => {
+    const link = this.loadLink(linkOffset);
+    this.branchOn(link, () => {
       this.setState('i64', BLOCK_RIP, target);
       this.#goTo(link);
     });
-    this.#dispatch(target, { offset: linkOffset, from });
+    this.dispatch(target, { offset: linkOffset, from });
   }
 
   /**
    * Finds the block at an IP in the jump cache, or leaves with EXIT_LOOKUP. Within a page (whose translation cannot
    * change between the two) the link slot is set for the next time; the run loop does so after a lookup.
    */
-  #dispatch(target: Value, link?: { offset: number; from: Value }): void {
+  protected dispatch(target: Value, link?: { offset: number; from: Value }): void {
     const low = this.wrap(target);
     const hash = this.xor(low, this.wrap(this.shrU(target, this.i64(12))));
     const index = this.shl(this.and(hash, this.i32(JUMP_CACHE_ENTRIES - 1)), this.i32(4));
     const entry = this.add(this.getState('i32', JUMP_CACHE_BASE), index);
     this.push(entry);
     this.code.memory('i64.load', JUMP_CACHE_RIP);
-    this.if(this.eq(this.take('i64'), target), () => {
+    this.branchOn(this.eq(this.take('i64'), target), () => {
       this.setState('i64', BLOCK_RIP, target);
       const found = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_RECORD);
       if (link !== undefined) {
         const samePage = this.eqz(this.shrU(this.xor(target, link.from), this.i64(12)));
-        this.if(samePage, () => {
+        this.branchOn(samePage, () => {
           this.push(this.record);
           this.push(found);
           this.code.memory('i32.store', link.offset);
@@ -194,30 +203,31 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     });
     this.setState('i64', RIP, target);
     if (link !== undefined) this.setState('i32', LINK_SITE, this.add(this.record, this.i32(link.offset)));
-    this.#return(EXIT_LOOKUP);
+    this.returnExit(EXIT_LOOKUP);
   }
 
   jumpDirect(): void {
-    this.#follow(LINK_TAKEN, LINK_TAKEN_DELTA);
-    this.#left = true;
+    this.follow(LINK_TAKEN, LINK_TAKEN_DELTA);
+    this.left = true;
   }
 
   jumpDirectIf(condition: Value): void {
-    this.if(condition, () => this.#follow(LINK_TAKEN, LINK_TAKEN_DELTA));
+    this.branchOn(condition, () => this.follow(LINK_TAKEN, LINK_TAKEN_DELTA));
     // The operand size truncates the target only.
-    this.#follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
-    this.#left = true;
+    this.follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
+    this.left = true;
   }
 
   jumpIndirect(target: Value, bits: OperandBits): void {
     const ip = bits === 64 ? target : this.zeroExtend(this.toBits(target, 64), bits);
     if (bits !== 64) this.#checkCodeLimit(ip);
-    this.if(this.getState('i32', PENDING), () => {
+    this.beforeLeave();
+    this.branchOn(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, ip);
-      this.#return(EXIT_PENDING);
+      this.returnExit(EXIT_PENDING);
     });
-    this.#dispatch(ip);
-    this.#left = true;
+    this.dispatch(ip);
+    this.left = true;
   }
 
   endBlock(): void {
@@ -229,32 +239,32 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     this.setState('i32', CURRENT_RECORD, this.record);
     super.push(this.record);
     for (let i = 0; i < 3; i++) super.push(args[i] ?? this.i32(0));
-    this.code.call(this.#module.helper(name));
+    this.code.call(this.module.helper(name));
     this.forgetFlags();
     if (options.ends === true) {
       this.code.return();
-      this.#left = true;
+      this.left = true;
     } else this.leaveIfNotZero();
   }
 
   /** To the next block, through this record's second link. */
   followNext(): void {
-    this.#follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
-    this.#left = true;
+    this.follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
+    this.left = true;
   }
 
   /** A fused Jcc: `condition` from what the comparison left. */
   fusedJump(cc: number): void {
     const condition = this.compareCondition(cc) ?? this.condition(cc);
     // Fusing is for 64-bit code only, whose near branches are 64 bits wide whatever the comparison's width.
-    this.if(condition, () => this.#follow(LINK_TAKEN, LINK_TAKEN_DELTA, 64));
-    this.#follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
-    this.#left = true;
+    this.branchOn(condition, () => this.follow(LINK_TAKEN, LINK_TAKEN_DELTA, 64));
+    this.follow(LINK_NEXT, LINK_NEXT_DELTA, 64);
+    this.left = true;
   }
 
   /** Ends the handler: goes on with the next record unless the meaning left already. */
   finish(): number[] {
-    if (this.#left) this.code.unreachable();
+    if (this.left) this.code.unreachable();
     else this.#goTo(this.add(this.record, this.i32(RECORD_BYTES)));
     return this.code.finish();
   }

@@ -3,13 +3,13 @@
 
 import { CodeWriter } from '#shared/wasm/code-writer.js';
 import { ModuleWriter } from '#shared/wasm/module-writer.js';
-import { EXIT_EXCEPTION, EXIT_LOOKUP, EXIT_PENDING } from '#shared/x86/cpu-state.js';
+import { EXIT_EXCEPTION, EXIT_HOT, EXIT_LOOKUP, EXIT_PENDING } from '#shared/x86/cpu-state.js';
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
 import { allShapes } from './handler-catalogue.js';
 import { type HandlerShape, shapeName } from './handler-shape.js';
 import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
 import { InterpreterOperands } from './interpreter-operands.js';
-import { RECORD_HANDLER } from './op-record.js';
+import { RECORD_HANDLER, RECORD_IMMEDIATE } from './op-record.js';
 
 /** Handlers that stand for no instruction, at the first places of the table. */
 export const HANDLER_INVALID = 0; // the record's block was invalidated: look the address up again
@@ -17,7 +17,9 @@ export const HANDLER_UNDEFINED = 1; // #UD
 export const HANDLER_NEXT_BLOCK = 2; // the block ends without a branch
 export const HANDLER_STEP_END = 3; // the block ends after a single step: back to the run loop
 export const HANDLER_FETCH_FAULT = 4; // the bytes of this instruction could not be fetched
-const FIRST_SHAPE = 5;
+export const HANDLER_HEAT = 5; // counts a block's executions down, then asks for a region
+export const HANDLER_PASS = 6; // goes on with the next record
+const FIRST_SHAPE = 7;
 
 export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -51,6 +53,18 @@ class Internal extends InterpreterEmitter {
     return this.code.finish();
   }
 
+  countDown(): number[] {
+    const left = this.sub(this.recordI32(RECORD_IMMEDIATE), this.i32(1));
+    this.push(this.record);
+    this.push(left);
+    this.code.memory('i32.store', RECORD_IMMEDIATE);
+    this.branchOn(this.eqz(left), () => {
+      this.syncIp();
+      this.returnExit(EXIT_HOT);
+    });
+    return this.finish();
+  }
+
   undefinedOpcode(): number[] {
     this.raise(6);
     this.code.unreachable();
@@ -68,6 +82,8 @@ function internalHandlers(module: HandlerModule): { name: string; body: number[]
     { name: 'next-block', body: next.finish() },
     { name: 'step-end', body: emitter('step-end').leave(EXIT_PENDING) },
     { name: 'fetch-fault', body: emitter('fetch-fault').leave(EXIT_EXCEPTION) },
+    { name: 'heat', body: emitter('heat').countDown() },
+    { name: 'pass', body: emitter('pass').finish() },
   ];
 }
 

@@ -58,9 +58,9 @@ const CMPXCHG: Readonly<Record<number, string>> = {
 export type SegmentModel = 'long' | 'legacy';
 
 export abstract class MemoryBuilder extends FlagBuilder {
-  protected readonly record: Value;
-  protected abstract readonly segmentModel: SegmentModel;
-  protected abstract readonly stackBits: 16 | 32 | 64;
+  protected record: Value;
+  protected abstract segmentModel: SegmentModel;
+  protected abstract stackBits: 16 | 32 | 64;
   readonly #slow: SlowImports;
 
   constructor(parameters: number, slow: SlowImports) {
@@ -72,7 +72,17 @@ export abstract class MemoryBuilder extends FlagBuilder {
   /** Makes RIP architectural (this instruction's address). */
   protected abstract syncIp(): void;
 
+  /** Emitted before every return and tail call: a tier that holds state in locals writes it back. */
+  protected beforeLeave(): void {}
+
+  /** Emitted before every call of a slow import, which may read where the instruction is. */
+  protected beforeSlow(): void {}
+
+  /** Emitted after a slow write: it may have hit code that runs. */
+  protected afterSlowWrite(): void {}
+
   raise(vector: number, errorCode?: number): void {
+    this.beforeLeave();
     this.syncIp();
     this.setState('i32', EXCEPTION_VECTOR, this.i32(vector));
     this.setState('i32', EXCEPTION_ERROR_CODE, this.i32(errorCode ?? -1));
@@ -82,6 +92,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
 
   /** Calls a slow import and leaves when it says so. */
   #callSlow(index: number, argument: number): void {
+    this.beforeSlow();
     this.push(this.record);
     this.code.i32Const(argument);
     this.code.call(index);
@@ -91,7 +102,8 @@ export abstract class MemoryBuilder extends FlagBuilder {
   /** Takes an EXIT_ value from the stack and returns it unless it is zero. */
   protected leaveIfNotZero(): void {
     const status = this.take('i32');
-    this.if(status, () => {
+    this.branchOn(status, () => {
+      this.beforeLeave();
       this.push(status);
       this.code.return();
     });
@@ -121,7 +133,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
     const entry = this.#entry(linear);
     const type = bytes === 16 ? 'v128' : bytes === 8 ? 'i64' : 'i32';
     const name = LOAD[bytes]!;
-    return this.ifValue(
+    return this.valueOn(
       this.#hits(linear, entry, TLB_READ_TAG, bytes),
       type,
       () => this.loadArena(this.#arenaAddress(linear, entry), name, type),
@@ -144,7 +156,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
   store(linear: Value, bytes: number, value: Value): void {
     const entry = this.#entry(linear);
     const name = STORE[bytes]!;
-    this.if(
+    this.branchOn(
       this.#hits(linear, entry, TLB_WRITE_TAG, bytes),
       () => {
         this.push(this.#arenaAddress(linear, entry));
@@ -157,6 +169,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
         this.push(value);
         this.code.memory(name, SLOW_DATA);
         this.#callSlow(this.#slow.write, bytes);
+        this.afterSlowWrite();
       },
     );
   }
@@ -174,7 +187,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
     let direct = this.#hits(linear, entry, TLB_WRITE_TAG, bytes);
     if (lock && bytes > 1)
       direct = this.and(direct, this.eqz(this.and(this.wrap(linear), this.i32(bytes - 1))));
-    this.if(
+    this.branchOn(
       direct,
       () => {
         this.push(this.#arenaAddress(linear, entry));
@@ -193,9 +206,10 @@ export abstract class MemoryBuilder extends FlagBuilder {
     );
     const at = this.fromLocal(address, 'i32');
     const result = lock ? this.#modifyAtomic(at, bytes, change) : this.#modifyPlain(at, bytes, change);
-    this.if(this.fromLocal(slow, 'i32'), () =>
-      this.#callSlow(this.#slow.modifyEnd, bytes | (lock ? 0x100 : 0)),
-    );
+    this.branchOn(this.fromLocal(slow, 'i32'), () => {
+      this.#callSlow(this.#slow.modifyEnd, bytes | (lock ? 0x100 : 0));
+      this.afterSlowWrite();
+    });
     return result;
   }
 
@@ -241,10 +255,10 @@ export abstract class MemoryBuilder extends FlagBuilder {
     };
     const last = bytes <= 1 ? offset : this.add(offset, this.i64(bytes - 1));
     const outside = this.or(this.ltS(offset, field(SEGMENT_LOW)), this.gtS(last, field(SEGMENT_HIGH)));
-    this.if(outside, () => {
+    this.branchOn(outside, () => {
       if (typeof segment === 'number') this.raise(segment === SS ? 12 : 13, 0);
       else
-        this.if(
+        this.branchOn(
           this.eq(segment, this.i32(SS)),
           () => this.raise(12, 0),
           () => this.raise(13, 0),

@@ -80,6 +80,12 @@ export class ValueBuilder {
 
   #integer(name: string, a: Value, b: Value): Value {
     if (a.type !== b.type) throw new Error(`${name}: ${a.type} and ${b.type}`);
+    const x = this.constantOf(a);
+    const y = this.constantOf(b);
+    if (x !== undefined && y !== undefined) {
+      const folded = foldConstants(name, x, y, a.type === 'i64' ? 64 : 32);
+      if (folded !== undefined) return a.type === 'i64' ? this.i64(folded) : this.i32(Number(BigInt.asIntN(32, folded)));
+    }
     return this.op(`${a.type}.${name}`, [a, b]);
   }
 
@@ -160,6 +166,17 @@ export class ValueBuilder {
   }
 
   if(condition: Value, then: () => void, otherwise?: () => void): void {
+    this.branchOn(condition, then, otherwise);
+  }
+
+  /** What `if` does, for the builders' own slow paths. */
+  protected branchOn(condition: Value, then: () => void, otherwise?: () => void): void {
+    const known = this.constantOf(condition);
+    if (known !== undefined) {
+      if (known !== 0n) then();
+      else otherwise?.();
+      return;
+    }
     this.push(condition);
     this.code.if();
     this.depth++;
@@ -175,6 +192,23 @@ export class ValueBuilder {
   ifValue(condition: Value, type: ValueType, then: () => Value, otherwise: () => Value): Value {
     const result = this.code.local(type);
     this.if(
+      condition,
+      () => {
+        this.push(then());
+        this.code.set(result);
+      },
+      () => {
+        this.push(otherwise());
+        this.code.set(result);
+      },
+    );
+    return this.fromLocal(result, type);
+  }
+
+  /** What `ifValue` does, for the builders' own slow paths. */
+  protected valueOn(condition: Value, type: ValueType, then: () => Value, otherwise: () => Value): Value {
+    const result = this.code.local(type);
+    this.branchOn(
       condition,
       () => {
         this.push(then());
@@ -229,5 +263,28 @@ export class ValueBuilder {
         this.code.set(local);
       },
     };
+  }
+}
+
+/** Constants of `bits`; undefined for an operator that is not folded. Comparisons are left alone: they are rare. */
+function foldConstants(name: string, a: bigint, b: bigint, bits: number): bigint | undefined {
+  const count = BigInt.asUintN(64, b) % BigInt(bits);
+  switch (name) {
+    case 'add':
+      return a + b;
+    case 'sub':
+      return a - b;
+    case 'and':
+      return a & b;
+    case 'or':
+      return a | b;
+    case 'xor':
+      return a ^ b;
+    case 'shl':
+      return a << count;
+    case 'shr_u':
+      return BigInt.asUintN(bits, a) >> count;
+    default:
+      return undefined;
   }
 }

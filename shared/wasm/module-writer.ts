@@ -15,10 +15,12 @@ export class ModuleWriter {
   readonly #imports: { module: string; name: string; type: number }[] = [];
   readonly #functions: { type: number; name: string; body: number[]; exported: boolean }[] = [];
   readonly #memoryPages: { initial: number; maximum: number };
+  readonly #importsTable: boolean;
 
-  /** The memory is imported as `env.memory`, shared; sizes in 64 KiB pages are the bounds that the import must fit. */
-  constructor(memoryPages: { initial: number; maximum: number }) {
+  /** The memory is imported as `env.memory`, shared; sizes in 64 KiB pages are the bounds that the import must fit. With `importsTable` the function table is `env.table`. */
+  constructor(memoryPages: { initial: number; maximum: number }, options: { importsTable?: boolean } = {}) {
     this.#memoryPages = memoryPages;
+    this.#importsTable = options.importsTable ?? false;
   }
 
   type(parameters: readonly WasmType[], results: readonly WasmType[]): number {
@@ -80,7 +82,12 @@ export class ModuleWriter {
   }
 
   #writeImports(w: CodeWriter): void {
-    w.u32(this.#imports.length + 1);
+    w.u32(this.#imports.length + 1 + (this.#importsTable ? 1 : 0));
+    if (this.#importsTable) {
+      writeName(w, 'env');
+      writeName(w, 'table');
+      w.bytes.push(0x01, 0x70, 0x00, 0x00);
+    }
     writeName(w, 'env');
     writeName(w, 'memory');
     w.bytes.push(0x02, 0x03);

@@ -201,3 +201,4 @@ export const EXIT_EXCEPTION = 3; // EXCEPTION_* is set, RIP is the faulting inst
 export const EXIT_HALT = 4; // HLT retired
 export const EXIT_BRANCH = 5; // a helper changed RIP or the mode: recompute everything
 export const EXIT_SHUTDOWN = 6; // triple fault
+export const EXIT_HOT = 7; // a block's heat counter ran out; RIP is the block's
