@@ -45,7 +45,8 @@ export class BareMachine {
   #nextTable = 0;
   #mode: BareMode = 64;
 
-  constructor(ramBytes = 8 << 20) {
+  /** `heat`: see EngineOptions. */
+  constructor(ramBytes = 8 << 20, heat = 0) {
     let next = PAGE;
     const take = (bytes: number): Region => {
       const region = { offset: next, bytes };
@@ -85,6 +86,7 @@ export class BareMachine {
       bus: { low: 0xffffffff, high: 0xffffffff, read: () => undefined, write: () => undefined },
       ports: { portRead: () => 0xffffffff, portWrite: () => undefined },
       image: loadInterpreterImage(),
+      heat,
       interceptException: (vector, errorCode) => {
         const cr2 = this.view.getBigUint64(this.stateOffset + S.CR2, true);
         this.#end = { kind: 'exception', vector, errorCode, cr2 };

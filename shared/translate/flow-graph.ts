@@ -36,7 +36,8 @@ export function analyzeFlow(successors: readonly (readonly number[])[]): FlowGra
   const forwardEdges = new Map<number, number>();
   for (const node of order)
     for (const next of successors[node]!) {
-      if (position.get(next)! > position.get(node)!) forwardEdges.set(next, (forwardEdges.get(next) ?? 0) + 1);
+      if (position.get(next)! > position.get(node)!)
+        forwardEdges.set(next, (forwardEdges.get(next) ?? 0) + 1);
       else if (dominates(next, node)) loopHeaders.add(next);
       else cut.add(node * count + next);
     }
@@ -77,7 +78,7 @@ function dominators(
     }
     return a;
   };
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (const node of order) {
       if (node === 0) continue;

@@ -84,7 +84,8 @@ export class ValueBuilder {
     const y = this.constantOf(b);
     if (x !== undefined && y !== undefined) {
       const folded = foldConstants(name, x, y, a.type === 'i64' ? 64 : 32);
-      if (folded !== undefined) return a.type === 'i64' ? this.i64(folded) : this.i32(Number(BigInt.asIntN(32, folded)));
+      if (folded !== undefined)
+        return a.type === 'i64' ? this.i64(folded) : this.i32(Number(BigInt.asIntN(32, folded)));
     }
     return this.op(`${a.type}.${name}`, [a, b]);
   }

@@ -5,7 +5,7 @@ import iced from 'iced-x86';
 import { isFusible } from '#shared/translate/handler-catalogue.js';
 import { DECODER_OPTIONS } from '#shared/translate/instruction-form.js';
 import type { SemanticsEntry } from '#shared/translate/emitter.js';
-import { HANDLER_NEXT_BLOCK, HANDLER_STEP_END } from '#shared/translate/interpreter-module.js';
+import { HANDLER_HEAT, HANDLER_NEXT_BLOCK, HANDLER_STEP_END } from '#shared/translate/interpreter-module.js';
 import {
   LINK_NEXT,
   LINK_NEXT_DELTA,
@@ -13,6 +13,7 @@ import {
   LINK_TAKEN_DELTA,
   RECORD_BYTES,
   RECORD_HANDLER,
+  RECORD_IMMEDIATE,
   RECORD_INSTRUCTIONS,
   RECORD_IP_OFFSET,
 } from '#shared/translate/op-record.js';
@@ -42,10 +43,13 @@ interface Pending {
 export class BlockDecoder {
   readonly #view: DataView;
   readonly #writer: RecordWriter;
+  readonly #heat: number;
 
-  constructor(view: DataView, writer: RecordWriter) {
+  /** `heat`: executions after which a block asks to be compiled; 0 for never. */
+  constructor(view: DataView, writer: RecordWriter, heat: number) {
     this.#view = view;
     this.#writer = writer;
+    this.#heat = heat;
   }
 
   /**
@@ -92,7 +96,7 @@ export class BlockDecoder {
     ended: boolean,
     single: boolean,
   ): number {
-    let slot = 0;
+    let slot = this.#writeHeat(record, mode, single);
     const long = (mode & MODE_CODE_MASK) === MODE_64;
     for (let i = 0; i < instructions.length; i++) {
       const { instruction, ipOffset, entry } = instructions[i]!;
@@ -111,6 +115,15 @@ export class BlockDecoder {
     }
     if (!ended || single) slot += this.#writeEnd(record + slot * RECORD_BYTES, bytes, single);
     return slot;
+  }
+
+  /** Only 64-bit code is compiled. */
+  #writeHeat(at: number, mode: number, single: boolean): number {
+    if (this.#heat === 0 || single || (mode & MODE_CODE_MASK) !== MODE_64) return 0;
+    this.#view.setUint32(at + RECORD_HANDLER, HANDLER_HEAT, true);
+    this.#view.setUint16(at + RECORD_IP_OFFSET, 0, true);
+    this.#view.setInt32(at + RECORD_IMMEDIATE, this.#heat, true);
+    return 1;
   }
 
   /** A block that just stops goes on with the block behind it, or leaves after a single step. */

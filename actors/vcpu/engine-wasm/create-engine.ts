@@ -16,6 +16,7 @@ import { BlockDecoder } from './block-decoder.js';
 import { CodeFetch } from './code-fetch.js';
 import { Cpu, type PortBus } from './cpu.js';
 import { Engine, type InterpreterImage } from './engine.js';
+import { RegionCompiler } from './region-compiler.js';
 import { FlushRequests } from './flush-request.js';
 import { Mmu, type PhysicalBus } from './mmu.js';
 import { Tlb } from './tlb.js';
@@ -32,6 +33,8 @@ export interface EngineOptions {
   readonly bus: PhysicalBus;
   readonly ports: PortBus;
   readonly image: InterpreterImage & { readonly shapes: readonly string[] };
+  /** Executions after which a block is compiled; 0 keeps everything in the interpreter tier. */
+  readonly heat?: number;
   interceptException?(vector: number, errorCode: number): boolean;
   traceInstruction?(): void;
 }
@@ -90,7 +93,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
   });
   const flushRequests = new FlushRequests(i32, states, vcpu, () => cpu.flushTlb(true));
   const writer = new RecordWriter(view, SEMANTICS, options.image.shapes);
-  const decoder = new BlockDecoder(view, writer);
+  const decoder = new BlockDecoder(view, writer, options.heat ?? 0);
   const shared = { u8, i32, state: own.state, ram, mmu, tlb, codeMap, blocks, vcpu };
   const code = new CodeFetch({ ...shared, decoder, flushRequests });
   const wallNs = (): number => Date.now() * 1e6;
@@ -111,6 +114,8 @@ export function createEngine(options: EngineOptions): CreatedEngine {
     lapic,
     reset,
     nowNs: monotonicNs,
+    regionCompiler: (imports, table) =>
+      new RegionCompiler({ view, i32, blocks, imports, table, shapes: options.image.shapes }),
     ...(options.interceptException && { interceptException: options.interceptException }),
     ...(options.traceInstruction && { traceInstruction: options.traceInstruction }),
   });

@@ -11,6 +11,7 @@ import { deliverEvent } from './helpers/exceptions.js';
 import { HELPERS } from './helpers/index.js';
 import type { FlushRequests } from './flush-request.js';
 import type { Mmu } from './mmu.js';
+import type { RegionCompiler, RegionImports } from './region-compiler.js';
 import { RECORD_IP_OFFSET } from '#shared/translate/op-record.js';
 import type { CpuReset } from '#shared/x86/cpu-reset.js';
 import * as S from '#shared/x86/cpu-state.js';
@@ -39,6 +40,8 @@ export interface EngineParts {
   readonly lapic: Lapic;
   readonly reset: CpuReset;
   nowNs(): number;
+  /** Makes the compiled tier's compiler over the interpreter's imports and function table. */
+  regionCompiler(imports: RegionImports, table: WebAssembly.Table): RegionCompiler;
   /** Sees an exception before it is delivered; true keeps it from the guest and ends run(). For test harnesses. */
   interceptException?(vector: number, errorCode: number): boolean;
   /** Runs one instruction at a time and is called before each, RIP in the state page. */
@@ -55,6 +58,7 @@ const DEBUG_VECTOR = 1;
 export class Engine {
   readonly #p: EngineParts;
   readonly #enter: (record: number, cpu: number) => number;
+  readonly regions: RegionCompiler;
   readonly #i32: Int32Array;
   readonly #base: number;
   /** Statistics: entries into generated code by the value that it left with. */
@@ -65,12 +69,20 @@ export class Engine {
     this.#p = parts;
     this.#i32 = parts.cpu.i32;
     this.#base = parts.state.offset;
-    const instance = new WebAssembly.Instance(parts.image.module, this.#imports(parts.image.helpers));
+    const imports = this.#imports(parts.image.helpers);
+    const instance = new WebAssembly.Instance(parts.image.module, imports);
+    const helper = Object.fromEntries(
+      parts.image.helpers.map((name, i) => [name, imports.helper[String(i)]!]),
+    );
+    this.regions = parts.regionCompiler(
+      { ...imports, helper },
+      instance.exports['table'] as WebAssembly.Table,
+    );
     this.#enter = instance.exports['enter'] as (record: number, cpu: number) => number;
     parts.cpu.modeChanged();
   }
 
-  #imports(names: readonly string[]): WebAssembly.Imports {
+  #imports(names: readonly string[]): RegionImports {
     const { mmu, cpu, memory } = this.#p;
     const guard =
       (work: (record: number, argument: number) => void) =>
@@ -175,8 +187,23 @@ export class Engine {
         if (loadPending(i32, S.PENDING / 4) !== 0) return;
         continue;
       }
+      if (exit === S.EXIT_HOT) {
+        linkSite = 0;
+        this.#compile();
+        continue;
+      }
       this.#afterExit(exit);
       return;
+    }
+  }
+
+  /** The block at RIP ran often: compiles its region. */
+  #compile(): void {
+    try {
+      this.regions.compile(this.#p.code.lookup(false));
+    } catch (fault) {
+      // The translation changed just now: the run loop will meet the same fault.
+      if (!(fault instanceof GuestFault)) throw fault;
     }
   }
 
