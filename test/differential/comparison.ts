@@ -2,7 +2,7 @@
 // from the semantics tables, approximations and a few quirks from the rows here.
 
 import { SEMANTICS } from '#shared/x86/semantics/index.js';
-import { ARITHMETIC_FLAGS, DF, OF } from '#shared/x86/rflags.js';
+import { ARITHMETIC_FLAGS, DF } from '#shared/x86/rflags.js';
 import { type InstructionForm, instructionForms } from '#shared/translate/instruction-form.js';
 import type { Case, Outcome } from './case-record.js';
 
@@ -45,9 +45,6 @@ export const TRANSCENDENTAL_ULPS: Readonly<Record<string, number>> = {
   F2xm1: 2, Fyl2x: 2, Fyl2xp1: 2, Fptan: 2, Fpatan: 2, Fsin: 2, Fcos: 2, Fsincos: 2,
 }; // prettier-ignore
 
-/** OF is defined for a count of 1 only. */
-const COUNTED = /^(Sh[lr]|Sa[lr]|R[oc][lr])$/;
-
 /**
  * Several accesses each, and no rule which comes first: where more than one of them faults, either fault will do. What
  * they wrote before it is not compared.
@@ -81,7 +78,7 @@ export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
         found.push(`${REGISTERS[i]}: host ${hex(h)} engine ${hex(e)}`);
     }
   }
-  const undefinedFlags = faulted(c, host) ? 0 : undefinedFlagsOf(c, mnemonic);
+  const undefinedFlags = faulted(c, host) ? 0 : (SEMANTICS[mnemonic]?.undefinedFlags ?? 0);
   const flags = (host.rflags ^ engine.rflags) & COMPARED_FLAGS & ~undefinedFlags;
   if (flags !== 0)
     found.push(`RFLAGS: host ${hex(host.rflags)} engine ${hex(engine.rflags)} differ in ${hex(flags)}`);
@@ -93,17 +90,6 @@ export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
     });
   if (Buffer.compare(host.fx, engine.fx) !== 0) compareFloat(mnemonic, host.fx, engine.fx, found);
   return found;
-}
-
-function undefinedFlagsOf(c: Case, mnemonic: string): number {
-  const always = SEMANTICS[mnemonic]?.undefinedFlags ?? 0;
-  if (!COUNTED.test(mnemonic)) return always;
-  const count = c.form.endsWith('_CL')
-    ? Number(c.gpr[1]! & 255n)
-    : c.form.endsWith('_1')
-      ? 1
-      : c.code[c.code.length - 1]!;
-  return (count & (c.form.includes('64') ? 63 : 31)) === 1 ? always : always | OF;
 }
 
 /** Whether memory is compared: a fault may come after part of the writes. */
