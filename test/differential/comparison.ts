@@ -88,9 +88,14 @@ export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
       // A return to user code turns null selectors to 0.
       if (h !== e && (h > 3 || e > 3)) found.push(`${name}: host ${hex(h)} engine ${hex(e)}`);
     });
-  if (Buffer.compare(host.fx, engine.fx) !== 0) compareFloat(mnemonic, host.fx, engine.fx, found);
+  const mmxStore = faulted(c, host) && MMX_STORE.test(c.form);
+  if (!mmxStore && Buffer.compare(host.fx, engine.fx) !== 0)
+    compareFloat(mnemonic, host.fx, engine.fx, found);
   return found;
 }
+
+/** A faulting store of an MMX register has switched to MMX state on the host: harmless, as it will run again. */
+const MMX_STORE = /^(Movntq|Mov[dq]_(rm32|rm64|mmm64)_mm)/;
 
 /** Whether memory is compared: a fault may come after part of the writes. */
 export function comparesMemory(c: Case, host: Outcome): boolean {

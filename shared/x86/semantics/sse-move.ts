@@ -1,5 +1,6 @@
 // SSE data movement: whole registers, halves, scalars, non-temporal stores, masks to general registers, prefetches.
 // Intel SDM vol. 2. Non-temporal and prefetch hints have no effect here.
+import { HELPER_ARG0 } from '#shared/x86/cpu-state.js';
 import type { Emitter, Operands, Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import {
   IOTA,
@@ -113,8 +114,13 @@ function duplicate(lanes: readonly number[]): Semantics {
 /** Encoding number. */
 const RDI = 7;
 
-/** Stores the bytes of `source` whose mask byte is negative, one by one: no other byte may be touched. */
+/**
+ * Stores the bytes of `source` whose mask byte is negative, one by one: no other byte may be touched. All of the
+ * destination must be writable, whatever the mask.
+ */
 function storeMasked(e: Emitter, linear: Value, source: Value, mask: Value, bytes: 8 | 16): void {
+  e.setState('i64', HELPER_ARG0, linear);
+  e.helper('probeWrite', [e.i32(bytes)]);
   const bits = e.variable(v(e, 'i8x16.bitmask', mask));
   if (bytes === 8) bits.set(e.and(bits.get(), e.i32(0xff)));
   const data = e.variable(source);

@@ -40,6 +40,15 @@ function elementStep(e: Emitter, op: Operands, bytes: number): Value {
   return e.select(down, e.constant(bits, -bytes), e.constant(bits, bytes));
 }
 
+/**
+ * In 64-bit code with 32-bit addresses a repetition clears the upper half of RCX, and the fast ones that of their pointers,
+ * even when RCX is zero or the first element faults. The manual leaves it open; processors do it.
+ */
+function clearUpperHalves(e: Emitter, op: Operands, pointers: readonly number[]): void {
+  if (op.repeat === 'none' || op.mode !== 64 || op.addressBits !== 32) return;
+  for (const register of [RCX, ...pointers]) e.writeGpr(register, 32, e.readGpr(register, 32));
+}
+
 /** One element; gives the condition (i32) to go on, if the instruction has one. */
 type Element = (step: Value) => Value | undefined;
 
@@ -79,6 +88,7 @@ function bulk(e: Emitter, op: Operands, helper: string, args: readonly Value[]):
 function movs(bytes: ElementBytes) {
   return (e: Emitter, op: Operands): void => {
     const shape = e.i32(bytes | (op.addressBits << 8));
+    clearUpperHalves(e, op, [RSI, RDI]);
     bulk(e, op, 'repMovs', [shape, op.segment()]);
     repeat(e, op, bytes, (step) => {
       const value = e.load(sourceAddress(e, op, bytes), bytes);
@@ -92,6 +102,7 @@ function movs(bytes: ElementBytes) {
 
 function stos(bytes: ElementBytes) {
   return (e: Emitter, op: Operands): void => {
+    clearUpperHalves(e, op, [RDI]);
     bulk(e, op, 'repStos', [e.i32(bytes | (op.addressBits << 8))]);
     const value = e.readGpr(RAX, (bytes * 8) as 8 | 16 | 32 | 64);
     repeat(e, op, bytes, (step) => {
@@ -104,6 +115,7 @@ function stos(bytes: ElementBytes) {
 
 function lods(bytes: ElementBytes) {
   return (e: Emitter, op: Operands): void => {
+    clearUpperHalves(e, op, []);
     repeat(e, op, bytes, (step) => {
       e.writeGpr(RAX, (bytes * 8) as 8 | 16 | 32 | 64, e.load(sourceAddress(e, op, bytes), bytes));
       advance(e, op, RSI, step);
@@ -126,6 +138,7 @@ function compare(
       e.setFlags('sub', bits, a, b, e.sub(a, b));
       return;
     }
+    clearUpperHalves(e, op, []);
     const lastA = e.variable(e.constant(bits, 0));
     const lastB = e.variable(e.constant(bits, 0));
     const count = e.readGpr(RCX, op.addressBits);
@@ -165,10 +178,11 @@ function scas(bytes: ElementBytes) {
 }
 
 function cmps(bytes: ElementBytes) {
-  const readPair = (e: Emitter, op: Operands): { a: Value; b: Value } => ({
-    a: e.load(sourceAddress(e, op, bytes), bytes),
-    b: e.load(destinationAddress(e, op, bytes, 'read'), bytes),
-  });
+  // The destination first, as processors do: it shows when both fault.
+  const readPair = (e: Emitter, op: Operands): { a: Value; b: Value } => {
+    const b = e.load(destinationAddress(e, op, bytes, 'read'), bytes);
+    return { a: e.load(sourceAddress(e, op, bytes), bytes), b };
+  };
   return compare(bytes, readPair, [RSI, RDI]);
 }
 

@@ -133,13 +133,14 @@ export function dotProduct(page: DataView, control: number, shapeNumber: number,
         : 0n,
     );
   }
-  while (terms.length > 1 && (env.flags & ~env.masks) === 0) {
-    const sums: bigint[] = [];
-    for (let i = 0; i < terms.length; i += 2) sums.push(add(format, env, terms[i]!, terms[i + 1]!));
-    terms = sums;
+  // Every lane sums on its own: which of two NaNs it keeps depends on the order of its operands.
+  for (let distance = 1; distance < lanes && (env.flags & ~env.masks) === 0; distance *= 2) {
+    const last = terms;
+    const swapped = lanes === 4 && distance === 1 ? distance : 0;
+    terms = last.map((_, i) => add(format, env, last[i ^ swapped]!, last[i ^ distance ^ swapped]!));
   }
   for (let lane = 0; lane < lanes; lane++)
-    writeLane(page, VECTOR_SCRATCH, format, lane, ((control >> lane) & 1) !== 0 ? terms[0]! : 0n);
+    writeLane(page, VECTOR_SCRATCH, format, lane, ((control >> lane) & 1) !== 0 ? terms[lane]! : 0n);
   return finish(page, env, raise);
 }
 
