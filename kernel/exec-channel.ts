@@ -37,11 +37,25 @@ interface RunningCommand {
   readonly stderr: OutputMark;
   readonly options: StreamedExec;
   code: number | undefined;
+  /** Nobody waits for the output any more. */
+  muted: boolean;
+  /** Resolves to the exit code when all output has been seen. */
+  readonly ended: Promise<number>;
   finish(): void;
   fail(error: Error): void;
 }
 
 const NOTHING = new Uint8Array(0);
+
+function deferred<T>() {
+  let resolve: (value: T) => void = () => {};
+  let reject: (error: Error) => void = () => {};
+  const promise = new Promise<T>((res, rej) => {
+    resolve = res;
+    reject = rej;
+  });
+  return { promise, resolve, reject };
+}
 
 export class ExecChannel {
   readonly #ports: ExecPorts;
@@ -81,10 +95,26 @@ export class ExecChannel {
 
   /** Runs a shell command after those that were asked before. Resolves to its exit code, 128 + n for signal n. */
   async run(command: string, options: StreamedExec = {}): Promise<number> {
-    const before = this.#queue;
-    const result = before.then(() => this.#run(command, options));
-    this.#queue = result.catch(() => {});
-    return result;
+    const started = this.#queue.then(() => this.#start(command, options));
+    const ended = started.then((running) => running.ended);
+    // A command that took too long is killed, and its streams are read to their marks before the next one starts.
+    this.#queue = ended.catch(() => {});
+    const { timeoutMs } = options;
+    if (timeoutMs === undefined) return ended;
+    const running = await started;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        running.muted = true;
+        this.#control(formatKill(running.id, 'KILL'));
+        reject(new TroupeError('timeout', `the command took longer than ${timeoutMs} ms`));
+      }, timeoutMs);
+    });
+    try {
+      return await Promise.race([ended, late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** The machine has ended: whoever waits fails with `error`. */
@@ -94,38 +124,32 @@ export class ExecChannel {
     this.#running?.fail(error);
   }
 
-  async #run(command: string, options: StreamedExec): Promise<number> {
+  async #start(command: string, options: StreamedExec): Promise<RunningCommand> {
     if (this.#ended !== undefined) throw this.#ended;
     await this.#ready;
     const id = this.#nextId++;
     const mark = randomBytes(16).toString('hex');
-    let timer: NodeJS.Timeout | undefined;
-    const done = new Promise<number>((resolve, reject) => {
-      const running: RunningCommand = {
-        id,
-        stdout: new OutputMark(mark),
-        stderr: new OutputMark(mark),
-        options,
-        code: undefined,
-        finish: () => resolve(running.code!),
-        fail: reject,
-      };
-      this.#running = running;
-      if (options.timeoutMs === undefined) return;
-      timer = setTimeout(() => {
-        this.#control(formatKill(id, 'KILL'));
-        reject(new TroupeError('timeout', `the command took longer than ${options.timeoutMs} ms`));
-      }, options.timeoutMs);
-    });
+    const { promise, resolve, reject } = deferred<number>();
+    const running: RunningCommand = {
+      id,
+      stdout: new OutputMark(mark),
+      stderr: new OutputMark(mark),
+      options,
+      code: undefined,
+      muted: false,
+      ended: promise,
+      finish: () => {
+        this.#running = undefined;
+        resolve(running.code!);
+      },
+      fail: reject,
+    };
+    promise.catch(() => {});
+    this.#running = running;
     if (options.stdin !== undefined) this.#ports.send(messageKind(VERB_OPEN, STDIN_PORT), NOTHING);
     this.#control(formatExec({ id, command, mark, stdin: options.stdin !== undefined }));
     if (options.stdin !== undefined) void this.#feed(id, options.stdin);
-    try {
-      return await done;
-    } finally {
-      clearTimeout(timer);
-      this.#running = undefined;
-    }
+    return running;
   }
 
   #control(line: string): void {
@@ -155,13 +179,13 @@ export class ExecChannel {
       case messageKind(VERB_DATA, STDOUT_PORT): {
         const running = this.#running;
         const output = running?.stdout.push(bytes) ?? NOTHING;
-        if (output.length > 0) await running?.options.onStdout?.(output);
+        if (output.length > 0 && running?.muted === false) await running.options.onStdout?.(output);
         break;
       }
       case messageKind(VERB_DATA, STDERR_PORT): {
         const running = this.#running;
         const output = running?.stderr.push(bytes) ?? NOTHING;
-        if (output.length > 0) await running?.options.onStderr?.(output);
+        if (output.length > 0 && running?.muted === false) await running.options.onStderr?.(output);
         break;
       }
     }

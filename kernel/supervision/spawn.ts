@@ -188,7 +188,7 @@ export class ActorSupervisor {
     const seed: ActorSeed = { ...spec.seed, generation: child.generation, startPaused: this.#paused };
     const worker = new ActorWorker(spec.entry, seed, () => this.#ring(child, BELL_CONTROL));
     child.worker = worker;
-    log.debug({ actor: spec.name, generation: child.generation }, 'actor spawned');
+    log.debug({ child: spec.name, childGeneration: child.generation }, 'actor spawned');
     void worker.exited.then((reason) => {
       if (child.worker !== worker || this.#stopping) return;
       this.#queue = this.#queue.then(() => this.#onExit(child, worker, reason));
@@ -234,13 +234,16 @@ export class ActorSupervisor {
     const step = decideOnExit(this.#spec, this.#state, name, reason, nowMs);
     this.#state = step.state;
     const fields = {
-      actor: name,
-      generation: child.generation,
+      child: name,
+      childGeneration: child.generation,
       reason: reason.kind,
       decision: step.decision.kind,
     };
     const stack = reason.kind === 'error' ? reason.stack : undefined;
-    this.#host.log.warn(stack === undefined ? fields : { ...fields, stack }, `actor ${describeExit(reason)}`);
+    this.#host.log.warn(
+      stack === undefined ? fields : { ...fields, stack },
+      `${name} ${describeExit(reason)}`,
+    );
     await this.#carryOut(step.decision);
   }
 

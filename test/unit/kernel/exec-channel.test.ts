@@ -103,13 +103,30 @@ describe('ExecChannel', () => {
     expect(guest.lines[1]).toContain('nostdin');
   });
 
-  it('kills a command that takes too long', async () => {
-    const guest = new FakeGuest(() => {});
+  it('kills a command that takes too long, and keeps the rest of its output from the next', async () => {
+    const marks: string[] = [];
+    const guest = new FakeGuest((g, id, command, mark) => {
+      marks.push(mark);
+      if (command === 'slow') return;
+      g.say(STDOUT, `fast${mark}`);
+      g.say(STDERR, mark);
+      g.say(CONTROL, `exit ${id} 0\n`);
+    });
     guest.say(CONTROL, 'ready\n');
-    await expect(guest.channel.run('sleep 100', { timeoutMs: 10 })).rejects.toMatchObject({
+    const slow = collect();
+    await expect(guest.channel.run('slow', { ...slow, timeoutMs: 10 })).rejects.toMatchObject({
       code: 'timeout',
     });
     expect(guest.lines.at(-1)).toBe('kill 1 KILL\n');
+    const fast = collect();
+    const next = guest.channel.run('fast', fast);
+    setTimeout(() => {
+      guest.say(STDOUT, `late${marks[0]}`);
+      guest.say(STDERR, marks[0]!);
+      guest.say(CONTROL, 'exit 1 137\n');
+    }, 10);
+    expect(await next).toBe(0);
+    expect([slow.out.join(''), fast.out.join('')]).toEqual(['', 'fast']);
   });
 
   it('fails what waits when the machine ends', async () => {
