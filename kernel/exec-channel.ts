@@ -27,7 +27,8 @@ export interface StreamedExec {
 
 /** The part of a machine that a channel needs. */
 export interface ExecPorts {
-  send(kind: number, bytes: Uint8Array): void;
+  /** Resolves when there is room for more. */
+  send(kind: number, bytes: Uint8Array): Promise<void>;
   onOutput(listener: (kind: number, bytes: Uint8Array) => void | Promise<void>): void;
 }
 
@@ -146,24 +147,24 @@ export class ExecChannel {
     };
     promise.catch(() => {});
     this.#running = running;
-    if (options.stdin !== undefined) this.#ports.send(messageKind(VERB_OPEN, STDIN_PORT), NOTHING);
+    if (options.stdin !== undefined) void this.#ports.send(messageKind(VERB_OPEN, STDIN_PORT), NOTHING);
     this.#control(formatExec({ id, command, mark, stdin: options.stdin !== undefined }));
     if (options.stdin !== undefined) void this.#feed(id, options.stdin);
     return running;
   }
 
   #control(line: string): void {
-    this.#ports.send(messageKind(VERB_DATA, CONTROL_PORT), Buffer.from(line));
+    void this.#ports.send(messageKind(VERB_DATA, CONTROL_PORT), Buffer.from(line));
   }
 
   async #feed(id: number, stdin: AsyncIterable<Uint8Array>): Promise<void> {
     try {
       for await (const bytes of stdin) {
         if (this.#running?.id !== id) return;
-        if (bytes.length > 0) this.#ports.send(messageKind(VERB_DATA, STDIN_PORT), bytes);
+        if (bytes.length > 0) await this.#ports.send(messageKind(VERB_DATA, STDIN_PORT), bytes);
       }
     } finally {
-      if (this.#running?.id === id) this.#ports.send(messageKind(VERB_CLOSE, STDIN_PORT), NOTHING);
+      if (this.#running?.id === id) void this.#ports.send(messageKind(VERB_CLOSE, STDIN_PORT), NOTHING);
     }
   }
 

@@ -10,6 +10,7 @@ const RETRY_MS = 5;
 export class InputQueue {
   readonly #sender: MailboxSender;
   readonly #waiting: { readonly kind: number; readonly bytes: Uint8Array }[] = [];
+  readonly #onRoom: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -21,17 +22,20 @@ export class InputQueue {
     this.#sender = new MailboxSender(views, region, receiver.doorbell);
   }
 
-  /** `kind`: the messages'. No bytes are a message too. */
-  push(kind: number, bytes: Uint8Array): void {
+  /** `kind`: the messages'. No bytes are a message too. Resolves when the actor has room again, or is gone. */
+  async push(kind: number, bytes: Uint8Array): Promise<void> {
     const most = this.#sender.payloadBytes;
     for (let at = 0; at === 0 || at < bytes.length; at += most) {
       this.#waiting.push({ kind, bytes: bytes.slice(at, at + most) });
     }
     this.#drain();
+    if (this.#waiting.length === 0 || this.#closed) return;
+    await new Promise<void>((resolve) => this.#onRoom.push(resolve));
   }
 
   close(): void {
     this.#closed = true;
+    for (const resolve of this.#onRoom.splice(0)) resolve();
     clearTimeout(this.#timer);
   }
 
@@ -45,5 +49,6 @@ export class InputQueue {
       }
       this.#waiting.shift();
     }
+    for (const resolve of this.#onRoom.splice(0)) resolve();
   }
 }

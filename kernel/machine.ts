@@ -144,8 +144,8 @@ export class Machine {
     return this.#supervisorOf(actor).call(actor, 'inspect');
   }
 
-  /** Bytes for a console actor, in order, without loss; queued here while it is behind. `kind`: see its protocol.ts. */
-  sendInput(actor: string, kind: number, bytes: Uint8Array): void {
+  /** Bytes for a console actor, in order, without loss; queued here while it is behind. Resolves when it has room. `kind`: see its protocol.ts. */
+  async sendInput(actor: string, kind: number, bytes: Uint8Array): Promise<void> {
     if (this.#state === 'ending' || this.#state === 'ended' || this.layout.actors[actor] === undefined)
       return;
     const perPort = `${KERNEL_NAME}/${kind & 0xff}`;
@@ -157,7 +157,7 @@ export class Machine {
       queue = new InputQueue(this.views, this.layout, actor, source);
       this.#inputs.set(name, queue);
     }
-    queue.push(kind, bytes);
+    await queue.push(kind, bytes);
   }
 
   /** Messages that `actor` sends to the kernel come to `listener`. */

@@ -71,9 +71,9 @@ export class Session {
   }
 
   /** Keys for the guest's terminal. */
-  type(bytes: Uint8Array): void {
-    if (this.#input === 'serial') this.#machine.sendInput(UART_NAME, 0, bytes);
-    else this.#machine.sendInput(CONSOLE_NAME, messageKind(VERB_DATA, CONSOLE_PORT), bytes);
+  async type(bytes: Uint8Array): Promise<void> {
+    if (this.#input === 'serial') await this.#machine.sendInput(UART_NAME, 0, bytes);
+    else await this.#machine.sendInput(CONSOLE_NAME, messageKind(VERB_DATA, CONSOLE_PORT), bytes);
   }
 
   resizeTerminal(columns: number, rows: number): void {
@@ -81,7 +81,7 @@ export class Session {
     const view = new DataView(payload.buffer);
     view.setUint16(0, columns, true);
     view.setUint16(2, rows, true);
-    this.#machine.sendInput(CONSOLE_NAME, messageKind(VERB_RESIZE, CONSOLE_PORT), payload);
+    void this.#machine.sendInput(CONSOLE_NAME, messageKind(VERB_RESIZE, CONSOLE_PORT), payload);
   }
 
   async pause(): Promise<void> {

@@ -123,7 +123,7 @@ async function runInteractive(args: RunArguments, options: SessionOptions): Prom
     const { session, signalled, release } = await openStoppable(options);
     let quit = false;
     const detach = attachTerminal({
-      onKeys: (bytes) => session.type(bytes),
+      onKeys: (bytes) => void session.type(bytes),
       onQuit: () => {
         quit = true;
         void session.stop();

@@ -26,7 +26,7 @@ class FakeGuest {
 
   constructor(respond: (guest: FakeGuest, id: string, command: string, mark: string) => void) {
     this.channel = new ExecChannel({
-      send: (kind, bytes) => {
+      send: async (kind, bytes) => {
         const text = Buffer.from(bytes).toString();
         if (kind === messageKind(VERB_OPEN, STDIN_PORT)) this.stdin.push('<open>');
         else if (kind === messageKind(VERB_CLOSE, STDIN_PORT)) this.stdin.push('<close>');
