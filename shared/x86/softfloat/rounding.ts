@@ -140,6 +140,7 @@ function overflow(
     if (top - BIAS_ADJUST <= format.emax)
       return packNormal(format, sign, top - BIAS_ADJUST, value, precision);
     env.flags |= PE;
+    env.roundedUp = true;
     return infinity(format, sign);
   }
   env.flags |= PE;
