@@ -23,6 +23,8 @@ export interface SessionOptions extends Omit<MachineOptions, 'kernel'> {
   /** The stock guest gives a shell on its terminal. */
   readonly shell?: boolean | undefined;
   readonly onAssetProgress?: ((progress: AssetProgress) => void) | undefined;
+  /** The guest's images are at hand and the machine is being built. */
+  readonly onBuild?: (() => void) | undefined;
   /** With `console: 'kernel'`: what the terminal prints. */
   readonly onConsole?: ((bytes: Uint8Array) => void | Promise<void>) | undefined;
   /** Which console the user's keys go to; by default the serial line of a kernel that has no other. */
@@ -45,6 +47,7 @@ export class Session {
   /** Resolves when the machine runs. Rejects with TroupeError and leaves nothing behind. */
   static async open(options: SessionOptions): Promise<Session> {
     const config = await withGuest(options);
+    options.onBuild?.();
     const log = createKernelLogger(config.log);
     const built = await buildMachine(config);
     const machine = new Machine(built, log);

@@ -3,14 +3,15 @@
 import { closeSync, openSync } from 'node:fs';
 import { TroupeError, Session, type AssetProgress, type MachineExit, type SessionOptions } from '../index.js';
 import type { RunArguments } from './args.js';
-import { attachTerminal } from './terminal.js';
+import { attachTerminal, reportSize, type TerminalUser } from './terminal.js';
 
 export const EXIT_BAD_INPUT = 2;
 /** EX_SOFTWARE of sysexits.h. */
 export const EXIT_FAILED = 70;
 /** A guest that resets sooner than this after its start would do so for ever. */
-const REBOOT_LOOP_MS = 15_000;
+const REBOOT_LOOP_MS = 4000;
 const TRACE_LIMIT_BYTES = 64 * 2 ** 20;
+const CTRL_C = 3;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 
 export async function run(args: RunArguments): Promise<number> {
@@ -117,23 +118,49 @@ async function openStoppable(
   return { session, signalled: () => code, release };
 }
 
+/** What the terminal's keys mean: before the guest runs, only how to leave. */
+function terminalUser(current: () => Session | undefined, onQuit: () => void): TerminalUser {
+  return {
+    onKeys: (bytes) => {
+      const session = current();
+      if (session !== undefined) void session.type(bytes);
+      else if (bytes.includes(CTRL_C)) process.exit(128 + SIGNALS.SIGINT);
+    },
+    onQuit: () => {
+      const session = current();
+      if (session === undefined) process.exit(0);
+      onQuit();
+      void session.stop();
+    },
+    onResize: (columns, rows) => current()?.resizeTerminal(columns, rows),
+  };
+}
+
 async function runInteractive(args: RunArguments, options: SessionOptions): Promise<number> {
   for (;;) {
     const startedMs = performance.now();
-    const { session, signalled, release } = await openStoppable(options);
-    let quit = false;
-    const detach = attachTerminal({
-      onKeys: (bytes) => void session.type(bytes),
-      onQuit: () => {
-        quit = true;
-        void session.stop();
+    const now: { session?: Session; quit: boolean } = { quit: false };
+    const user = terminalUser(
+      () => now.session,
+      () => (now.quit = true),
+    );
+    let detach = (): void => {};
+    const onBuild = (): void => {
+      endProgress();
+      detach = attachTerminal(user);
+    };
+    const { session, signalled, release } = await openStoppable({ ...options, onBuild }).catch(
+      (error: unknown) => {
+        detach();
+        throw error;
       },
-      onResize: (columns, rows) => session.resizeTerminal(columns, rows),
-    });
+    );
+    now.session = session;
+    reportSize(user);
     const exit = await session.wait();
     detach();
     release();
-    if (quit) return 0;
+    if (now.quit) return 0;
     const code = signalled();
     if (code !== undefined) return code;
     const restarts = exit.kind === 'reset' || exit.kind === 'triple-fault';

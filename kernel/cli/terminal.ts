@@ -46,6 +46,12 @@ export interface TerminalUser {
 
 const KEYS_HELP = 'Ctrl-A x  quit\r\nCtrl-A a  send Ctrl-A\r\nCtrl-A h  this text\r\n';
 
+/** Tells the size of the terminal; one of no size (a pipe, a bare pseudo-terminal) has none to tell. */
+export function reportSize(user: TerminalUser): void {
+  const { columns, rows } = process.stdout;
+  if (columns > 0 && rows > 0) user.onResize(columns, rows);
+}
+
 /** Gives stdin to the guest; returns how to take it back. Works without a terminal too: then bytes pass as they are. */
 export function attachTerminal(user: TerminalUser): () => void {
   const { stdin, stdout, stderr } = process;
@@ -64,7 +70,7 @@ export function attachTerminal(user: TerminalUser): () => void {
       else stderr.write('there is no monitor yet\r\n');
     }
   };
-  const onResize = (): void => user.onResize(stdout.columns, stdout.rows);
+  const onResize = (): void => reportSize(user);
   const restore = (): void => {
     if (isTerminal) stdin.setRawMode(false);
   };
@@ -72,7 +78,6 @@ export function attachTerminal(user: TerminalUser): () => void {
   stdin.on('data', onData);
   if (stdout.isTTY === true) {
     stdout.on('resize', onResize);
-    onResize();
   }
   process.on('exit', restore);
   return () => {
