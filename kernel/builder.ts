@@ -92,6 +92,8 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const ram = new GuestMemory(memory, layout.ram);
   const loaded = loadGuest(config, ram, image, initrd);
   const seed = makeSeed(config, memory, layout);
+  // Bare-metal kernels have no other way to report how they ended.
+  const debugExit = config.debugExit || loaded.kind === 'multiboot';
   return {
     memory,
     layout,
@@ -99,7 +101,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     devices: plans.map((plan) => actorSpec(layout, seed(plan.name, plan.kind, plan.params))),
     vcpus: layout.vcpus.map((vcpu, index): ActorSpec => {
       const initial = index === 0 ? { initial: loaded } : {};
-      const params: VcpuParams = { index, ...initial, debugExit: config.debugExit };
+      const params: VcpuParams = { index, ...initial, debugExit, tier: config.tier };
       const spec = actorSpec(layout, seed(vcpuName(index), 'vcpu', params));
       const pendingWord = (vcpu.state.offset + PENDING) >>> 2;
       return { ...spec, kick: () => signalWord(views.i32, pendingWord, PENDING_KICK) };

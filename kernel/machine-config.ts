@@ -4,6 +4,7 @@ import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import type { FaultPlan } from '#shared/ipc/failpoint.js';
 import { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
+import type { EngineTier } from '#actors/vcpu/protocol.js';
 import type { TraceSeed } from '#shared/ipc/trace.js';
 
 export interface DiskConfig {
@@ -25,8 +26,9 @@ export interface MachineConfig {
   readonly initrd: string | undefined;
   readonly append: string;
   readonly disks: readonly DiskConfig[];
-  /** isa-debug-exit at port 0xf4. */
+  /** isa-debug-exit at port 0xf4; multiboot kernels always have it. */
   readonly debugExit: boolean;
+  readonly tier: EngineTier;
   /** COM1's output. */
   readonly serial: OutputSink;
   /** hvc0's output. */
@@ -112,6 +114,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     append,
     disks,
     debugExit: options.debugExit ?? false,
+    tier: options.tier ?? 'interp',
     serial: options.serial ?? 'none',
     console: options.console ?? 'none',
     execPorts: options.execPorts ?? false,

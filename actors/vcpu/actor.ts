@@ -8,8 +8,11 @@ import { raiseMachineEvent, SHUTDOWN } from '#shared/ipc/machine-event.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { createEngine, loadInterpreterImage } from './engine-wasm/create-engine.js';
-import type { VcpuParams } from './protocol.js';
+import type { EngineTier, VcpuParams } from './protocol.js';
 import { createBus, traceInstructions } from './traced-bus.js';
+
+/** Executions of a block before its region is compiled; a compilation costs about as much as 100,000 instructions. */
+const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 20_000, compiled: 1 };
 
 export function createVcpu(context: ActorContext): ActorBehaviour {
   const params = context.params as VcpuParams;
@@ -27,6 +30,7 @@ export function createVcpu(context: ActorContext): ActorBehaviour {
     bus,
     ports: bus,
     image: loadInterpreterImage(),
+    heat: HEAT[params.tier],
     ...traceInstructions(context, vcpu),
   });
   const pending = (layout.vcpus[vcpu]!.state.offset + S.PENDING) >>> 2;

@@ -2,10 +2,18 @@
 
 import type { InitialCpuState } from '#shared/boot/initial-state.js';
 
+/**
+ * Which tiers of the wasm engine run guest code: the interpreter alone; regions compiled when they are hot (auto) or as
+ * soon as possible (compiled).
+ */
+export const ENGINE_TIERS = ['interp', 'auto', 'compiled'] as const;
+export type EngineTier = (typeof ENGINE_TIERS)[number];
+
 export interface VcpuParams {
   readonly index: number;
   /** The boot vCPU's hand-over; the others wait for SIPI. */
   readonly initial?: InitialCpuState;
   /** isa-debug-exit answers at port F4h. */
   readonly debugExit: boolean;
+  readonly tier: EngineTier;
 }

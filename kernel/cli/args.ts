@@ -1,5 +1,6 @@
 // The flags of `troupe run`: QEMU's habits where it has some. Every refusal is a TroupeError `bad-flag` that names the flag
 // and what it takes.
+import { ENGINE_TIERS, type EngineTier } from '#actors/vcpu/protocol.js';
 import { parseArgs } from 'node:util';
 import {
   LOG_LEVELS,
@@ -25,6 +26,7 @@ export interface RunArguments {
   readonly logLevel: LogLevel;
   readonly logFile: string | undefined;
   readonly debugExit: boolean;
+  readonly tier: EngineTier;
   readonly reboot: boolean;
   readonly trace: readonly TraceChannel[];
   readonly traceFile: string;
@@ -46,6 +48,7 @@ const OPTIONS = {
   'log-level': { type: 'string' },
   'log-file': { type: 'string' },
   'debug-exit': { type: 'boolean' },
+  tier: { type: 'string' },
   'no-reboot': { type: 'boolean' },
   trace: { type: 'string' },
   'trace-file': { type: 'string' },
@@ -70,6 +73,9 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --log-level LEVEL       Troupe's own log: ${LOG_LEVELS.join(', ')} (default warn)
   --log-file FILE         Troupe's log and the guest kernel's log into a file
   --debug-exit            isa-debug-exit at port 0xf4: exit code (value << 1) | 1
+                          (a multiboot kernel always has it)
+  --tier TIER             of the CPU engine: ${ENGINE_TIERS.join(', ')} (default interp; the
+                          compiled tier is new: faster in long loops, slower to boot)
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
   --trace-file FILE       where the trace goes (default troupe.trace; bounded)
@@ -115,6 +121,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     logLevel: oneOf('--log-level', values['log-level'] ?? 'warn', LOG_LEVELS),
     logFile: values['log-file'],
     debugExit: values['debug-exit'] ?? false,
+    tier: oneOf('--tier', values.tier ?? 'interp', ENGINE_TIERS),
     reboot: !(values['no-reboot'] ?? false),
     trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),
     traceFile: values['trace-file'] ?? 'troupe.trace',

@@ -52,6 +52,7 @@ function sessionOptions(
     append: args.append,
     disks: args.disks,
     debugExit: args.debugExit,
+    tier: args.tier,
     verbose: args.verbose || logFd !== undefined,
     shell: args.exec === undefined,
     serial,
