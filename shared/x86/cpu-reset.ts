@@ -56,6 +56,7 @@ export class CpuReset {
     view.setInt32(S.CPL, 0, true);
     view.setInt32(S.INTERRUPT_SHADOW, 0, true);
     view.setInt32(S.IRQ_PARKED, 0, true);
+    view.setInt32(S.NMI_STATE, 0, true);
   }
 
   /** Start-up IPI: real mode at vector × 4 KiB. */

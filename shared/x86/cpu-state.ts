@@ -30,7 +30,7 @@ export const CC_MISC = 168;
 export const RFLAGS_SYSTEM = 172;
 /** i32: pending work, see PENDING_*. Other threads set bits and notify; polled at block edges; HLT waits on it. */
 export const PENDING = 176;
-/** i32: 1 after STI or a load of SS: interrupts (and, for SS, debug traps) are held for one instruction. */
+/** i32: SHADOW_* after STI or a load of SS: interrupts (and, for SS, debug traps) are held for one instruction. */
 export const INTERRUPT_SHADOW = 180;
 /** i32: current privilege level, 0–3. */
 export const CPL = 184;
@@ -162,7 +162,19 @@ export const CURRENT_RECORD = 1648;
 /** i32: counts the TLB flushes that others asked for and this vCPU has done; they wait for it to change. */
 export const TLB_FLUSH_ACK = 1652;
 
+/** i32: NMI_* bits. An NMI is blocked from the delivery of one to the next IRET; the first that comes meanwhile is kept. */
+export const NMI_STATE = 1656;
+
 export const CPU_STATE_BYTES = 4096;
+
+// INTERRUPT_SHADOW values
+export const SHADOW_NONE = 0;
+export const SHADOW_STI = 1;
+export const SHADOW_SS = 2;
+
+// NMI_STATE bits
+export const NMI_BLOCKED = 1;
+export const NMI_KEPT = 2;
 
 // PENDING bits
 export const PENDING_INTERRUPT = 1; // some IRR bit may be deliverable

@@ -9,6 +9,9 @@ import type { CpuidResult } from '#shared/x86/cpuid.js';
 import type { Lapic } from '#shared/x86/lapic.js';
 import type { MsrFile } from '#shared/x86/msr.js';
 
+/** See {@link CpuContext.stepTrap}. */
+export type StepTrap = 'before' | 'after' | 'never';
+
 export interface CpuContext {
   /** Views of the state page: index = offset / element size. */
   readonly u8: Uint8Array;
@@ -43,7 +46,7 @@ export interface CpuContext {
   translateRun(address: number, write: boolean): number;
 
   /**
-   * Recomputes CODE_MODE, TLB_BASE, JUMP_CACHE_BASE, SIMD_TRAP, X87_TRAP from CR0, CR4, EFER, CPL, RFLAGS_SYSTEM (TF, AC) and the segments.
+   * Recomputes CODE_MODE, TLB_BASE, JUMP_CACHE_BASE, SIMD_TRAP, X87_TRAP from CR0, CR4, EFER, DR7, CPL, RFLAGS_SYSTEM (TF, AC) and the segments.
    * Cheap when nothing changed.
    */
   modeChanged(): void;
@@ -54,6 +57,12 @@ export interface CpuContext {
   portRead(port: number, bytes: number): number;
   portWrite(port: number, bytes: number, value: number): void;
 
+  /** Whether a step of this instruction traps: by TF before it (until a helper says otherwise), by TF after it, not at all. */
+  stepTrap: StepTrap;
+  /** DR6 bits of the data breakpoints that a load of SS held back. */
+  takeBreakpointHits(): number;
+  /** IRET lets NMIs in again. */
+  unblockNmi(): void;
   readonly msrs: MsrFile;
   readonly lapic: Lapic;
   cpuid(leaf: number, subleaf: number): CpuidResult;

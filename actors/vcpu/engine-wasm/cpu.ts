@@ -10,7 +10,8 @@ import type { Lapic } from '#shared/x86/lapic.js';
 import type { MsrFile } from '#shared/x86/msr.js';
 import type { BlockCache } from './block-cache.js';
 import type { CodeFetch } from './code-fetch.js';
-import type { CpuContext } from './cpu-context.js';
+import type { CpuContext, StepTrap } from './cpu-context.js';
+import { DebugRegisters } from './debug-registers.js';
 import type { Mmu } from './mmu.js';
 import { ACCESS_WRITE } from './page-walk.js';
 import { SET_SUPERVISOR, SET_SUPERVISOR_SMAP_OFF, SET_USER, type Tlb } from './tlb.js';
@@ -42,6 +43,7 @@ const CR0_EM = 4;
 const CR0_TS = 8;
 const CR4_OSFXSR = 1 << 9;
 const EFER_LMA = 1 << 10;
+const RFLAGS_TF = 1 << 8;
 const RFLAGS_AC = 1 << 18;
 const ATTRIBUTE_LONG = 1 << 9;
 const ATTRIBUTE_BIG = 1 << 10;
@@ -61,6 +63,8 @@ export class Cpu implements CpuContext {
   readonly arena: Uint8Array;
   lo = 0;
   hi = 0;
+  stepTrap: StepTrap = 'before';
+  readonly debug: DebugRegisters;
   readonly msrs: MsrFile;
   readonly lapic: Lapic;
   readonly #p: CpuParts;
@@ -79,6 +83,8 @@ export class Cpu implements CpuContext {
     this.u32 = new Uint32Array(buffer, offset, bytes / 4);
     this.i64 = new BigInt64Array(buffer, offset, bytes / 8);
     this.arena = parts.u8;
+    this.debug = new DebugRegisters(this.i32);
+    parts.mmu.debug = this.debug;
     this.msrs = parts.msrs;
     this.lapic = parts.lapic;
   }
@@ -159,6 +165,10 @@ export class Cpu implements CpuContext {
     const lazy = (cr0 & CR0_TS) !== 0 ? 7 : 0;
     i32[S.SIMD_TRAP / 4] = simdDisabled ? 6 : lazy;
     i32[S.X87_TRAP / 4] = (cr0 & CR0_EM) !== 0 ? 6 : lazy;
+    if (this.debug.refresh() && this.debug.armed) this.#p.tlb.flush();
+    // Generated code goes on to its block's end, the run loop then by steps.
+    if (this.debug.armed || (i32[S.RFLAGS_SYSTEM / 4]! & RFLAGS_TF) !== 0)
+      setOwnPending(i32, S.PENDING / 4, S.PENDING_STEP);
     const user = i32[S.CPL / 4] === 3 ? 1 : 0;
     const smapOff = (i32[S.RFLAGS_SYSTEM / 4]! & RFLAGS_AC) !== 0;
     const set = user !== 0 ? SET_USER : smapOff ? SET_SUPERVISOR_SMAP_OFF : SET_SUPERVISOR;
@@ -217,6 +227,17 @@ export class Cpu implements CpuContext {
     if (this.i32[S.IRQ_PARKED / 4] === 0) return;
     this.i32[S.IRQ_PARKED / 4] = 0;
     setOwnPending(this.i32, S.PENDING / 4, S.PENDING_INTERRUPT);
+  }
+
+  takeBreakpointHits(): number {
+    return this.debug.takeHits();
+  }
+
+  unblockNmi(): void {
+    const state = this.i32[S.NMI_STATE / 4]!;
+    if (state === 0) return;
+    this.i32[S.NMI_STATE / 4] = 0;
+    if ((state & S.NMI_KEPT) !== 0) setOwnPending(this.i32, S.PENDING / 4, S.PENDING_NMI);
   }
 
   lockMemory(): void {

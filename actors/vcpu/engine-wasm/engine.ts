@@ -7,7 +7,7 @@ import type { BlockCache } from './block-cache.js';
 import type { CodeFetch } from './code-fetch.js';
 import type { Cpu } from './cpu.js';
 import { GuestFault } from './cpu-context.js';
-import { deliverEvent } from './helpers/exceptions.js';
+import { deliverDebug, deliverEvent, DR6_BS } from './helpers/exceptions.js';
 import { HELPERS } from './helpers/index.js';
 import type { FlushRequests } from './flush-request.js';
 import type { Mmu } from './mmu.js';
@@ -51,9 +51,7 @@ export interface EngineParts {
 const IF = 1 << 9;
 const TF = 1 << 8;
 const RF = 1 << 16;
-const DR6_BS = 1 << 14;
 const NMI_VECTOR = 2;
-const DEBUG_VECTOR = 1;
 
 export class Engine {
   readonly #p: EngineParts;
@@ -160,6 +158,7 @@ export class Engine {
       const step =
         traceInstruction !== undefined ||
         i32[S.INTERRUPT_SHADOW / 4] !== 0 ||
+        this.#p.cpu.debug.armed ||
         (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0;
       if (step) this.#runStep();
       else this.#runBlocks();
@@ -231,33 +230,71 @@ export class Engine {
     }
   }
 
-  /** One instruction: under an interrupt shadow or single step. */
+  /** One instruction: under an interrupt shadow, a single step or an armed breakpoint. SDM vol. 3 §18.3.1. */
   #runStep(): void {
     const i32 = this.#i32;
-    const trap = (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0;
-    const shadow = i32[S.INTERRUPT_SHADOW / 4] !== 0;
+    const { cpu, code } = this.#p;
+    const flags = i32[S.RFLAGS_SYSTEM / 4]!;
+    const shadow = i32[S.INTERRUPT_SHADOW / 4]!;
+    if (cpu.debug.armed && (flags & RF) === 0 && shadow !== S.SHADOW_SS && this.#breakAtInstruction()) return;
+    i32[S.RFLAGS_SYSTEM / 4] = flags & ~RF; // it spares this instruction; IRET may set it for the next
     let record: number;
     try {
-      record = this.#p.code.lookup(true).record;
+      record = code.lookup(true).record;
     } catch (fault) {
       this.#fault(fault);
       this.#deliverException();
       return;
     }
-    i32[S.INTERRUPT_SHADOW / 4] = 0;
+    i32[S.INTERRUPT_SHADOW / 4] = S.SHADOW_NONE;
+    cpu.stepTrap = 'before';
     setOwnPending(i32, S.PENDING / 4, S.PENDING_STEP);
     i32[S.BLOCK_RIP / 4] = i32[S.RIP / 4]!;
     i32[S.BLOCK_RIP / 4 + 1] = i32[S.RIP / 4 + 1]!;
     const exit = this.#enter(record, this.#base);
     this.exits[exit]!++;
     clearPending(i32, S.PENDING / 4, S.PENDING_STEP);
+    const resume = i32[S.RFLAGS_SYSTEM / 4]! & RF;
     this.#afterExit(exit);
-    // Two in a row hold interrupts for one instruction only.
-    if (shadow && exit !== S.EXIT_EXCEPTION) i32[S.INTERRUPT_SHADOW / 4] = 0;
-    if (trap && exit !== S.EXIT_EXCEPTION) {
-      i32[(S.DR + 48) / 4]! |= DR6_BS;
-      this.#deliver(DEBUG_VECTOR, 'trap');
+    if (exit === S.EXIT_EXCEPTION || exit === S.EXIT_SHUTDOWN) {
+      cpu.debug.takeHits(); // a fault comes before the traps of what did not complete
+      return;
     }
+    i32[S.RFLAGS_SYSTEM / 4]! |= resume;
+    const held = i32[S.INTERRUPT_SHADOW / 4] === S.SHADOW_SS;
+    // Two in a row hold interrupts for one instruction only.
+    if (shadow !== S.SHADOW_NONE && !held) i32[S.INTERRUPT_SHADOW / 4] = S.SHADOW_NONE;
+    // A load of SS holds traps too: breakpoints show after the next instruction, a step is lost.
+    if (!held) this.#trapAfterStep((flags & TF) !== 0);
+  }
+
+  /** Delivers the fault of an instruction breakpoint at RIP, if there is one. */
+  #breakAtInstruction(): boolean {
+    const i32 = this.#i32;
+    const { cpu } = this.#p;
+    const long = (i32[S.CODE_MODE / 4]! & S.MODE_CODE_MASK) === S.MODE_64;
+    const base = i32[(S.SEGMENT + S.CS * S.SEGMENT_BYTES + S.SEGMENT_BASE) / 4]!;
+    const low = long ? i32[S.RIP / 4]! : (i32[S.RIP / 4]! + base) | 0;
+    const hits = cpu.debug.executionHits(low, long ? i32[S.RIP / 4 + 1]! : 0);
+    if (hits === 0) return false;
+    this.#deliverDebug(hits, 'fault');
+    return true;
+  }
+
+  #trapAfterStep(trapFlag: boolean): void {
+    const { cpu } = this.#p;
+    const i32 = this.#i32;
+    const rule = cpu.stepTrap;
+    const stepped = rule === 'after' ? (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0 : trapFlag && rule === 'before';
+    const bits = cpu.debug.takeHits() | (stepped ? DR6_BS : 0);
+    if (bits === 0) return;
+    this.#wake();
+    this.#deliverDebug(bits, 'trap');
+  }
+
+  #deliverDebug(dr6Bits: number, kind: 'fault' | 'trap'): void {
+    if (deliverDebug(this.#p.cpu, dr6Bits, kind) === S.EXIT_SHUTDOWN)
+      this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }
 
   #afterExit(exit: number): void {
@@ -268,6 +305,7 @@ export class Engine {
         return;
       case S.EXIT_HALT:
         i32[S.ACTIVITY / 4] = S.ACTIVITY_HALTED;
+        i32[S.INTERRUPT_SHADOW / 4] = S.SHADOW_NONE; // HLT was the one instruction after STI
         return;
       case S.EXIT_SHUTDOWN:
         i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
@@ -291,7 +329,7 @@ export class Engine {
     if (deliverEvent(this.#p.cpu, event) === S.EXIT_SHUTDOWN) i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }
 
-  #deliver(vector: number, kind: 'trap' | 'external' | 'nmi'): void {
+  #deliver(vector: number, kind: 'external' | 'nmi'): void {
     if (deliverEvent(this.#p.cpu, { vector, kind }) === S.EXIT_SHUTDOWN)
       this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }
@@ -301,6 +339,7 @@ export class Engine {
     const { lapic, blocks, flushRequests } = this.#p;
     const i32 = this.#i32;
     const pending = loadPending(i32, S.PENDING / 4);
+    if ((pending & S.PENDING_STEP) !== 0) this.#clear(S.PENDING_STEP);
     if ((pending & S.PENDING_TLB_FLUSH) !== 0) flushRequests.serve();
     if ((pending & S.PENDING_CODE_WRITE) !== 0) {
       this.#clear(S.PENDING_CODE_WRITE);
@@ -317,8 +356,7 @@ export class Engine {
       i32[S.INTERRUPT_SHADOW / 4] === 0
     ) {
       this.#clear(S.PENDING_NMI);
-      this.#wake();
-      this.#deliver(NMI_VECTOR, 'nmi');
+      this.#serveNmi();
     }
     if ((loadPending(i32, S.PENDING / 4) & S.PENDING_INTERRUPT) !== 0) this.#serveInterrupt();
     if ((pending & S.PENDING_KICK) !== 0) {
@@ -326,6 +364,17 @@ export class Engine {
       return true;
     }
     return false;
+  }
+
+  #serveNmi(): void {
+    const i32 = this.#i32;
+    if ((i32[S.NMI_STATE / 4]! & S.NMI_BLOCKED) !== 0) {
+      i32[S.NMI_STATE / 4]! |= S.NMI_KEPT;
+      return;
+    }
+    i32[S.NMI_STATE / 4] = S.NMI_BLOCKED;
+    this.#wake();
+    this.#deliver(NMI_VECTOR, 'nmi');
   }
 
   #clear(bits: number): void {
@@ -346,8 +395,7 @@ export class Engine {
       return;
     }
     if (i32[S.INTERRUPT_SHADOW / 4] !== 0) {
-      // One instruction first; run() steps it and looks again.
-      this.#runStep();
+      // One instruction first: run() steps it and looks again.
       setOwnPending(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
       return;
     }

@@ -18,6 +18,7 @@ import {
   SS,
 } from '#shared/x86/cpu-state.js';
 import { GuestFault } from './cpu-context.js';
+import type { DebugRegisters } from './debug-registers.js';
 import { ACCESS_SMAP_OFF, ACCESS_USER, ACCESS_WRITE, PageWalk } from './page-walk.js';
 import { SET_SUPERVISOR, SET_SUPERVISOR_SMAP_OFF, SET_USER, type Tlb } from './tlb.js';
 
@@ -49,6 +50,8 @@ export interface MmuParts {
 
 export class Mmu {
   readonly walk: PageWalk;
+  /** Sees the data accesses while a breakpoint is armed. */
+  debug: DebugRegisters | undefined;
   readonly #p: MmuParts;
   readonly #cpu: number;
   readonly #base: number;
@@ -108,7 +111,8 @@ export class Mmu {
         : (access & ACCESS_SMAP_OFF) !== 0
           ? SET_SUPERVISOR_SMAP_OFF
           : SET_SUPERVISOR;
-    this.#p.tlb.fill(set, low, high, page, writable, this.walk.global, this.walk.pageShift);
+    if (this.debug?.armed !== true)
+      this.#p.tlb.fill(set, low, high, page, writable, this.walk.global, this.walk.pageShift);
     return offset;
   }
 
@@ -122,6 +126,7 @@ export class Mmu {
 
   /** Arena address when the rest of the page is plain memory (for a write: that nobody decoded code from), else −1. */
   directAddress(low: number, high: number, access: number): number {
+    if (this.debug?.armed === true) return -1;
     this.#checkCanonical(high, 0);
     const offset = this.#resolve(low, high, access);
     if (offset < 0 || (access & ACCESS_WRITE) === 0) return offset;
@@ -131,6 +136,7 @@ export class Mmu {
   /** Reads `bytes` (≤ 16) at a linear address into the state page at `target`; `record` tells #SS from #GP, 0 when there is none. */
   readInto(low: number, high: number, bytes: number, access: number, target: number, record = 0): void {
     this.#checkCanonical(high, record);
+    if (this.debug?.armed === true) this.debug.noteAccess(low, high, bytes, false);
     const room = 4096 - (low & 4095);
     if (bytes <= room) {
       this.#readPart(this.#resolve(low, high, access), bytes, target);
@@ -171,6 +177,7 @@ export class Mmu {
   /** Writes `bytes` from the state page at `source` to a linear address. Both pages are checked before a byte is written. */
   writeFrom(low: number, high: number, bytes: number, access: number, source: number, record = 0): void {
     this.#checkCanonical(high, record);
+    if (this.debug?.armed === true) this.debug.noteAccess(low, high, bytes, true);
     const room = 4096 - (low & 4095);
     if (bytes <= room) {
       this.#writePart(this.#resolve(low, high, access | ACCESS_WRITE), bytes, source);
@@ -239,6 +246,7 @@ export class Mmu {
     const high = i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!;
     const access = this.dataAccess();
     this.#checkCanonical(high, record);
+    if (this.debug?.armed === true) this.debug.noteAccess(low, high, bytes, true);
     const room = 4096 - (low & 4095);
     const crosses = bytes > room;
     const nextLow = (low + room) | 0;

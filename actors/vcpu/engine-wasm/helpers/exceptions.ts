@@ -1,7 +1,6 @@
 // Delivery of exceptions, interrupts and software interrupts through the IVT and the IDT. Intel SDM vol. 3 ch. 6
-// (6.12 protected mode, 6.14 IA-32e mode, table 6-5 double faults). Task gates are not supported (#GP), nor are
-// virtual-8086 mode and NMI blocking. Instruction and data breakpoints are the run loop's: it calls with vector 1
-// after it set DR6.
+// (6.12 protected mode, 6.14 IA-32e mode, table 6-5 double faults). Task gates are not supported (#GP), nor is
+// virtual-8086 mode. Breakpoints and single steps are the run loop's: it calls deliverDebug().
 
 import * as S from '#shared/x86/cpu-state.js';
 import { type CpuContext, GuestFault, type Helper, raise } from '../cpu-context.js';
@@ -59,7 +58,8 @@ function deliverOnce(cpu: CpuContext, vector: number, errorCode: number, kind: E
   if (isRealMode(cpu)) deliverReal(cpu, vector, lo);
   else if (isLongMode(cpu)) deliverLong(cpu, { vector, errorCode, software, lo, hi, setRf: flagged });
   else deliverLegacy(cpu, { vector, errorCode, software, lo, hi, setRf: flagged });
-  cpu.i32[S.INTERRUPT_SHADOW >> 2] = 0;
+  cpu.i32[S.INTERRUPT_SHADOW >> 2] = S.SHADOW_NONE;
+  cpu.stepTrap = 'never'; // the event has cleared TF
   if (vector === DEBUG && !software) cpu.i32[DR7 >> 2] = cpu.i32[DR7 >> 2]! & ~DR7_GD;
   cpu.modeChanged();
 }
@@ -113,7 +113,7 @@ export const debugTrap: Helper = (cpu) => {
   const hi = cpu.i32[(S.HELPER_ARG1 >> 2) + 1]!;
   cpu.i32[S.RIP >> 2] = lo;
   cpu.i32[(S.RIP >> 2) + 1] = hi;
-  return deliverEvent(cpu, { vector: DEBUG, kind: 'trap' });
+  return deliverDebug(cpu, cpu.takeBreakpointHits(), 'trap');
 };
 
 /** MOV to or from a debug register under DR7.GD. */

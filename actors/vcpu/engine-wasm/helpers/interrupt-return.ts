@@ -1,5 +1,4 @@
 // IRET, IRETD, IRETQ. Intel SDM vol. 2. Returns to virtual-8086 mode and nested tasks (NT) are not supported: #GP.
-// NMIs are not blocked until IRET here.
 
 import * as S from '#shared/x86/cpu-state.js';
 import * as F from '#shared/x86/rflags.js';
@@ -47,6 +46,7 @@ function returnReal(cpu: CpuContext, bits: number): number {
 }
 
 export const interruptReturn: Helper = (cpu, bits) => {
+  cpu.unblockNmi(); // even when it faults
   if (isRealMode(cpu)) return returnReal(cpu, bits);
   if ((cpu.i32[S.RFLAGS_SYSTEM >> 2]! & F.NT) !== 0) raise(VECTOR_GP, 0);
   const fromLongCode = is64BitCode(cpu);

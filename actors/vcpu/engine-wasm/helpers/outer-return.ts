@@ -14,7 +14,7 @@ import {
   VECTOR_GP,
   VECTOR_SS,
 } from './descriptor.js';
-import { attributesOf, ATTRIBUTE_P, selectorOf, setNullSegment } from './state-access.js';
+import { attributesOf, ATTRIBUTE_P, setSegment } from './state-access.js';
 
 const TYPE_CODE_CONFORMING = 0x0c;
 
@@ -46,8 +46,8 @@ export function dropInnerData(cpu: CpuContext, cpl: number): void {
   }
 }
 
-/** The hidden base of FS and GS goes with the selector, but a base that an MSR set under a null selector stays. */
+/** The selector goes, the hidden base stays: 64-bit code may still count on what an MSR set for FS and GS. */
 function nullDataSegment(cpu: CpuContext, register: number): void {
-  if (selectorOf(cpu, register) === 0) return;
-  setNullSegment(cpu, register, 0);
+  const at = (S.SEGMENT + register * S.SEGMENT_BYTES + S.SEGMENT_BASE) >> 2;
+  setSegment(cpu, register, 0, cpu.i32[at]!, cpu.i32[at + 1]!, 0, 0);
 }

@@ -93,7 +93,7 @@ export function loadSegmentRegister(cpu: CpuContext, register: number, selector:
     markAccessed(cpu, d);
     loadCache(cpu, register, selector, d);
   }
-  if (register === S.SS) cpu.i32[S.INTERRUPT_SHADOW >> 2] = 1;
+  if (register === S.SS) cpu.i32[S.INTERRUPT_SHADOW >> 2] = S.SHADOW_SS;
   cpu.modeChanged();
 }
 

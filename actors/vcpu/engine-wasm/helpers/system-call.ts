@@ -55,6 +55,7 @@ export const syscall: Helper = (cpu) => {
   if ((arithmetic & mask) !== 0) writeArithmeticFlags(cpu.i32, 0, arithmetic & ~mask);
   const selector = cpu.i32[(S.STAR >> 2) + 1]! & 0xffff;
   loadFlat(cpu, selector, selector + 8, true, 0);
+  cpu.stepTrap = 'after'; // FMASK keeps the kernel from being stepped
   cpu.modeChanged();
   return S.EXIT_BRANCH;
 };
@@ -69,6 +70,7 @@ export const sysret: Helper = (cpu, bits) => {
   loadFlat(cpu, selector + (long ? 16 : 0), selector + 8, long, 3);
   writeRflags(cpu, cpu.i32[R11 >> 2]!, SYSRET_FLAGS | F.RF);
   cpu.i32[S.RFLAGS_SYSTEM >> 2] = cpu.i32[S.RFLAGS_SYSTEM >> 2]! & ~F.RF;
+  cpu.stepTrap = 'after';
   cpu.modeChanged();
   return S.EXIT_BRANCH;
 };
