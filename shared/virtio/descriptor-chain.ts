@@ -19,11 +19,15 @@ export type ChainError =
   | 'desc-empty'
   | 'desc-out-of-range'
   | 'desc-order'
+  | 'chain-too-long'
   | 'indirect-not-negotiated'
   | 'indirect-with-next'
   | 'indirect-nested'
   | 'indirect-length'
   | 'indirect-out-of-range';
+
+/** §2.7.4.1: no chain is longer than 2^32 bytes in total; here one less, so that its length is a u32. */
+const MAX_CHAIN_BYTES = 0xffff_ffff;
 
 /** Segments in arena offsets: device-readable ones first, then device-writable ones. */
 export class DescriptorChain {
@@ -99,6 +103,7 @@ export class DescriptorChain {
   #addSegment(addr: number, len: number, writable: boolean): ChainError | undefined {
     if (len === 0) return 'desc-empty';
     if (this.count >= MAX_CHAIN_LENGTH) return 'desc-loop';
+    if (this.readableBytes + this.writableBytes + len > MAX_CHAIN_BYTES) return 'chain-too-long';
     const offset = this.#ram.arenaOffset(addr, len);
     if (offset < 0) return 'desc-out-of-range';
     if (writable) {

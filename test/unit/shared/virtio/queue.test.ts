@@ -29,7 +29,11 @@ class QueueBench {
 
   constructor() {
     this.views = viewArena({ buffer: new SharedArrayBuffer(RAM_OFFSET + RAM_BYTES) });
-    this.ram = new GuestMemory(this.views.buffer, { ramOffset: RAM_OFFSET, lowBytes: RAM_BYTES, highBytes: 0 });
+    this.ram = new GuestMemory(this.views.buffer, {
+      ramOffset: RAM_OFFSET,
+      lowBytes: RAM_BYTES,
+      highBytes: 0,
+    });
     this.driver = new DriverQueue(this.views, this.ram, SIZE, RING_GPA, (bytes) => {
       const gpa = this.#nextGpa;
       this.#nextGpa = gpa + 0x4000 > RAM_BYTES ? BUFFERS_GPA : (gpa + bytes + 15) & ~15;
