@@ -73,7 +73,7 @@ export function createVcpu(context: ActorContext): ActorBehaviour {
     reset: powerOn,
     halt: () => {},
     inspect: () => ({
-      rip: cpu.i64[S.RIP / 8]!.toString(16),
+      rip: BigInt.asUintN(64, cpu.i64[S.RIP / 8]!).toString(16),
       activity: cpu.i32[S.ACTIVITY / 4],
       exits: [...engine.exits],
       blocks: { decoded: blocks.decoded, dropped: blocks.dropped },

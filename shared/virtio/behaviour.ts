@@ -8,6 +8,7 @@ import { createInterruptFabric, deliverMsi } from '#shared/x86/interrupt-deliver
 import { PCI_LEGACY_CONFIG_BYTES } from '#shared/pci/registers.js';
 import type { VirtioDevice } from '#shared/virtio/device.js';
 import { placeDeviceState } from '#shared/virtio/device-state.js';
+import { traceDevice } from '#shared/virtio/traced-device.js';
 import { VirtioPciTransport } from '#shared/virtio/pci-transport.js';
 
 /** Of the code map: the writer is no vCPU. */
@@ -42,7 +43,7 @@ export function createVirtioBehaviour(
       sendMsi: (addressLo, addressHi, data) => void deliverMsi(fabric, addressLo, addressHi, data),
       onGuestError: (error, queue) => ctx.log.warn({ error, queue }, 'guest broke a virtio rule'),
     },
-    device,
+    traceDevice(device, ctx.trace),
     deviceWords,
   );
   ctx.serveRegisters(transport);

@@ -63,6 +63,18 @@ describe('troupe run --exec', () => {
     expect(result.stderr).toBe('');
     expect(readFileSync(log, 'utf8')).toMatch(/Linux version.*[^]*Run \/init as init process/);
   });
+
+  it('traces what it is asked to, and no more than the limit', () => {
+    const disk = join(directory, 'traced.img');
+    const trace = join(directory, 'trace');
+    writeFileSync(disk, Buffer.alloc(1 << 20));
+    const args = ['--smp', '1', '--disk', disk, '--trace', 'virtio,irq', '--trace-file', trace];
+    expect(runTroupe([...args, '--exec', 'cat /dev/vda >/dev/null']).status).toBe(0);
+    const lines = readFileSync(trace, 'utf8').trimEnd().split('\n');
+    expect(lines.every((line) => /^\d+\.\d{3} [a-z0-9-]+ (virtio|irq) ./.test(line))).toBe(true);
+    expect(lines.some((line) => /virtio-blk-0 virtio queue 0 #\d+ head \d+ out 16 in/.test(line))).toBe(true);
+    expect(lines.some((line) => /vcpu-0 irq vector 0x/.test(line))).toBe(true);
+  });
 });
 
 describe('launch', () => {
