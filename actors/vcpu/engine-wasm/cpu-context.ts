@@ -21,6 +21,7 @@ export interface CpuContext {
   readonly i64: BigInt64Array;
   /** The whole arena, for {@link translateRun}. */
   readonly arena: Uint8Array;
+  readonly arena64: BigInt64Array;
 
   /** Results of {@link readU64}, as u32. */
   lo: number;

@@ -61,6 +61,7 @@ export class Cpu implements CpuContext {
   readonly u32: Uint32Array;
   readonly i64: BigInt64Array;
   readonly arena: Uint8Array;
+  readonly arena64: BigInt64Array;
   lo = 0;
   hi = 0;
   stepTrap: StepTrap = 'before';
@@ -83,6 +84,7 @@ export class Cpu implements CpuContext {
     this.u32 = new Uint32Array(buffer, offset, bytes / 4);
     this.i64 = new BigInt64Array(buffer, offset, bytes / 8);
     this.arena = parts.u8;
+    this.arena64 = new BigInt64Array(buffer);
     this.debug = new DebugRegisters(this.i32);
     parts.mmu.debug = this.debug;
     this.msrs = parts.msrs;

@@ -105,15 +105,15 @@ export class Mmu {
     if (offset < 0) return -1;
     const page = offset - (low & 4095);
     const writable = this.walk.writable && this.#p.codeMap.claimWrite(page, this.#p.vcpu);
-    const set =
-      (access & ACCESS_USER) !== 0
-        ? SET_USER
-        : (access & ACCESS_SMAP_OFF) !== 0
-          ? SET_SUPERVISOR_SMAP_OFF
-          : SET_SUPERVISOR;
     if (this.debug?.armed !== true)
-      this.#p.tlb.fill(set, low, high, page, writable, this.walk.global, this.walk.pageShift);
+      this.#p.tlb.fill(setOf(access), low, high, page, writable, this.walk.global, this.walk.pageShift);
     return offset;
+  }
+
+  /** As {@link #resolve}, but looks into the TLB first. */
+  #locate(low: number, high: number, access: number): number {
+    const known = this.#p.tlb.find(setOf(access), low, high, (access & ACCESS_WRITE) !== 0);
+    return known >= 0 ? known : this.#resolve(low, high, access);
   }
 
   #gpa = 0;
@@ -128,6 +128,8 @@ export class Mmu {
   directAddress(low: number, high: number, access: number): number {
     if (this.debug?.armed === true) return -1;
     this.#checkCanonical(high, 0);
+    const known = this.#p.tlb.find(setOf(access), low, high, (access & ACCESS_WRITE) !== 0);
+    if (known >= 0) return known;
     const offset = this.#resolve(low, high, access);
     if (offset < 0 || (access & ACCESS_WRITE) === 0) return offset;
     return this.#p.codeMap.hasCode(offset - (low & 4095)) ? -1 : offset;
@@ -139,7 +141,7 @@ export class Mmu {
     if (this.debug?.armed === true) this.debug.noteAccess(low, high, bytes, false);
     const room = 4096 - (low & 4095);
     if (bytes <= room) {
-      this.#readPart(this.#resolve(low, high, access), bytes, target);
+      this.#readPart(this.#locate(low, high, access), bytes, target);
       return;
     }
     const nextLow = (low + room) | 0;
@@ -180,7 +182,7 @@ export class Mmu {
     if (this.debug?.armed === true) this.debug.noteAccess(low, high, bytes, true);
     const room = 4096 - (low & 4095);
     if (bytes <= room) {
-      this.#writePart(this.#resolve(low, high, access | ACCESS_WRITE), bytes, source);
+      this.#writePart(this.#locate(low, high, access | ACCESS_WRITE), bytes, source);
       return;
     }
     const nextLow = (low + room) | 0;
@@ -294,4 +296,10 @@ export class Mmu {
   abandon(): void {
     if (this.#locked) this.release();
   }
+}
+
+/** The TLB set that an access goes through. */
+function setOf(access: number): number {
+  if ((access & ACCESS_USER) !== 0) return SET_USER;
+  return (access & ACCESS_SMAP_OFF) !== 0 ? SET_SUPERVISOR_SMAP_OFF : SET_SUPERVISOR;
 }
