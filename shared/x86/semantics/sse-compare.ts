@@ -1,7 +1,7 @@
 // SSE floating-point comparison and rounding to integral: CMPccPS…, COMISS, UCOMISS, ROUNDPS…. Intel SDM vol. 2.
 import { HELPER_ARG0 } from '#shared/x86/cpu-state.js';
 import type { Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
-import { Lanes, SHAPE_NUMBER, inexactIsQuiet, roundingControl } from './sse-lanes.js';
+import { Lanes, SHAPE_NUMBER, inexactIsMasked, noteInexact, roundingControl } from './sse-lanes.js';
 import type { Shape } from './sse-lanes.js';
 import { immediate, simd, v } from './sse-operand.js';
 
@@ -84,14 +84,14 @@ function roundTo(shape: Shape): Semantics {
             () => pick(number + 1),
           );
     const result = pick(0);
-    const silent = e.or(
-      e.shrU(e.and(control, e.i32(8)), e.i32(3)),
-      e.or(l.all(l.f('eq', result, x)), inexactIsQuiet(e)),
-    );
+    const silent = e.or(e.and(control, e.i32(8)), l.all(l.f('eq', result, x)));
     const value = e.ifValue(
-      e.and(l.all(l.isPlain(x)), silent),
+      e.and(l.all(l.isPlain(x)), e.ne(e.or(silent, inexactIsMasked(e)), e.i32(0))),
       l.rawType,
-      () => l.toBits(result),
+      () => {
+        noteInexact(e, silent);
+        return l.toBits(result);
+      },
       () => {
         l.putScratch(0, raw);
         e.helper('sse_round', [control, e.i32(SHAPE_NUMBER[shape])]);

@@ -2,7 +2,7 @@
 // than to nearest, or gives the integer indefinite is a helper's.
 import type { Emitter, Operands, Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { HELPER_ARG0, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
-import { Lanes, inexactIsQuiet, roundingControl, roundsQuietly } from './sse-lanes.js';
+import { Lanes, inexactIsMasked, UNKNOWN, noteInexact, quickOr, roundingControl } from './sse-lanes.js';
 import {
   checkMmx,
   checkSimd,
@@ -53,19 +53,13 @@ function fromInteger(shape: 'ss' | 'sd'): Semantics {
     const wide = bits === 64 ? source : e.extendS(source);
     // |source| ≤ limit, by one unsigned comparison.
     const exact = e.leU(e.add(wide, e.i64(limit)), e.i64(2n * limit));
-    const value = e.ifValue(
-      e.ifValue(
-        exact,
-        'i32',
-        () => e.i32(1),
-        () => roundsQuietly(e, () => e.i32(0)),
-      ),
-      l.rawType,
-      () => l.toBits(result),
-      () => {
-        scalarToHelper(e, wide, shape === 'sd' ? CONVERT.i64ToSd : CONVERT.i64ToSs);
-        return l.getScratch();
-      },
+    const slow = (): Value => {
+      scalarToHelper(e, wide, shape === 'sd' ? CONVERT.i64ToSd : CONVERT.i64ToSs);
+      return l.getScratch();
+    };
+    const quick = (): Value => l.toBits(result);
+    const value = e.ifValue(exact, l.rawType, quick, () =>
+      quickOr(e, e.i32(1), () => e.i32(UNKNOWN), l.rawType, quick, slow),
     );
     op.writeLow(0, l.bits, value);
   };
@@ -84,12 +78,18 @@ function toInteger(shape: 'ss' | 'sd', truncate: boolean): Semantics {
     const inRange = l.f('lt', l.f('abs', rounded), limit);
     const exact = l.f('eq', rounded, x);
     // Rounded and truncated values of an integral operand are the same whatever RC says.
-    const quiet = truncate ? inexactIsQuiet(e) : e.and(inexactIsQuiet(e), e.eqz(roundingControl(e)));
+    const masked = truncate
+      ? inexactIsMasked(e)
+      : e.and(e.ne(inexactIsMasked(e), e.i32(0)), e.eqz(roundingControl(e)));
     const integral = truncate ? l.f('eq', l.f('trunc', x), x) : exact;
     const value = e.ifValue(
-      e.and(inRange, e.or(integral, quiet)),
+      // Under DAZ a denormal is exact.
+      e.and(e.and(inRange, l.isPlain(x)), e.ne(e.or(integral, masked), e.i32(0))),
       result.type,
-      () => result,
+      () => {
+        noteInexact(e, integral);
+        return result;
+      },
       () => {
         l.putScratch(0, raw);
         e.helper('sse_to_integer', [e.i32(l.bits), e.i32(bits), e.i32(truncate ? 1 : 0)]);
@@ -129,8 +129,10 @@ const doubleToSingle: Semantics = (e, op) => {
   const result = e.op('f32.demote_f64', [x]);
   const exact = (): Value => e.op('f64.eq', [e.op('f64.promote_f32', [result]), x]);
   const zero = e.op('f64.eq', [x, e.op('f64.reinterpret_i64', [e.i64(0)])]);
-  const value = e.ifValue(
-    e.or(zero, e.and(single.isSafeResult(result), roundsQuietly(e, exact))),
+  const value = quickOr(
+    e,
+    e.or(zero, single.isSafeResult(result)),
+    exact,
     'i32',
     () => single.toBits(result),
     () => {
@@ -175,14 +177,12 @@ const doublesToSingles: Semantics = (e, op) => {
     l.f('lt', size, l.constant(0x7ff0000000000000n)),
   );
   const sure = l.all(l.or(safe, l.isZero(raw)));
-  const quick = e.and(
-    sure,
-    roundsQuietly(e, () => l.all(l.f('eq', back, raw))),
-  );
   op.write(
     0,
-    e.ifValue(
-      quick,
+    quickOr(
+      e,
+      sure,
+      () => l.all(l.f('eq', back, raw)),
       'v128',
       () => singles,
       () => vectorToHelper(e, raw, CONVERT.pd2ps),
@@ -195,13 +195,17 @@ const integersToDoubles: Semantics = (e, op) =>
 
 const integersToSingles: Semantics = (e, op) => {
   const raw = readAligned(e, op, 1);
-  const exact = (): Value =>
-    v(e, 'i32x4.all_true', v(e, 'i32x4.le_u', v(e, 'i32x4.abs', raw), constSplat(e, 32, 1 << 24)));
-  const quick = roundsQuietly(e, exact);
+  const small = v(
+    e,
+    'i32x4.all_true',
+    v(e, 'i32x4.le_u', v(e, 'i32x4.abs', raw), constSplat(e, 32, 1 << 24)),
+  );
   op.write(
     0,
-    e.ifValue(
-      quick,
+    quickOr(
+      e,
+      e.i32(1),
+      () => e.select(small, e.i32(1), e.i32(UNKNOWN)),
       'v128',
       () => v(e, 'f32x4.convert_i32x4_s', raw),
       () => vectorToHelper(e, raw, CONVERT.dq2ps),
@@ -221,12 +225,24 @@ function integersOf(e: Emitter, raw: Value, shape: 'ps' | 'pd', truncate: boolea
   const l = new Lanes(e, shape);
   const rounded = l.f(truncate ? 'trunc' : 'nearest', raw);
   const inRange = l.all(l.f('lt', l.f('abs', rounded), l.constant(integerLimit(l.bits, 32))));
-  const quiet = truncate ? inexactIsQuiet(e) : e.and(inexactIsQuiet(e), e.eqz(roundingControl(e)));
-  const quick = e.and(inRange, e.or(quiet, l.all(l.f('eq', rounded, raw))));
+  const masked = truncate
+    ? inexactIsMasked(e)
+    : e.and(e.ne(inexactIsMasked(e), e.i32(0)), e.eqz(roundingControl(e)));
+  const integral = l.all(l.f('eq', rounded, raw));
+  // Under DAZ a denormal is exact.
+  const quick = e.and(e.and(inRange, l.all(l.isPlain(raw))), e.ne(e.or(masked, integral), e.i32(0)));
   const operator = shape === 'ps' ? 'i32x4.trunc_sat_f32x4_s' : 'i32x4.trunc_sat_f64x2_s_zero';
   const slow = (): Value =>
     vectorToHelper(e, raw, shape === 'ps' ? CONVERT.ps2dq : CONVERT.pd2dq, truncate ? CONVERT_TRUNCATE : 0);
-  return e.ifValue(quick, 'v128', () => v(e, operator, rounded), slow);
+  return e.ifValue(
+    quick,
+    'v128',
+    () => {
+      noteInexact(e, integral);
+      return v(e, operator, rounded);
+    },
+    slow,
+  );
 }
 
 /** CVTPS2PI and CVTTPS2PI: two singles to an MMX register. */

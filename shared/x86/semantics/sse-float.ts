@@ -1,7 +1,7 @@
 // SSE floating-point arithmetic: add, subtract, multiply, divide, square root, minimum, maximum, horizontal forms, dot products, reciprocal
 // approximations. Intel SDM vol. 2. Computed by WebAssembly when no flag can change, else by a helper (see sse-lanes.ts).
 import type { Emitter, Semantics, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
-import { Lanes, SHAPE_NUMBER, roundsQuietly } from './sse-lanes.js';
+import { Lanes, SHAPE_NUMBER, UNKNOWN, quickOr } from './sse-lanes.js';
 import type { Shape } from './sse-lanes.js';
 import { constBytes, immediate, shuffle, simd, v, zeroVector } from './sse-operand.js';
 
@@ -54,15 +54,19 @@ function zeroIsExact(l: Lanes, operation: Rounding, a: Value, b: Value): Value {
   }
 }
 
-/** i32: the result is exact. Errs on the side of "no": the helper then finds out. */
-function isExact(l: Lanes, operation: Rounding, a: Value, b: Value, result: Value): Value {
+/** Whether a sure result is exact: EXACT, INEXACT, or neither is known (the helper then finds out). */
+function exactness(l: Lanes, operation: Rounding, a: Value, b: Value, result: Value): Value {
   switch (operation) {
     case 'add':
       return sumIsExact(l, a, b, result);
     case 'sub':
       return sumIsExact(l, a, l.f('neg', b), result);
-    default:
-      return l.packed ? l.e.i32(0) : productIsExact(l, operation, a, b, result);
+    case 'mul':
+      return productIsExact(l, a, b, result);
+    case 'div':
+      return productIsExact(l, result, b, a);
+    case 'sqrt':
+      return productIsExact(l, result, result, b);
   }
 }
 
@@ -73,31 +77,49 @@ function sumIsExact(l: Lanes, a: Value, b: Value, sum: Value): Value {
   return l.all(l.isZero(error));
 }
 
-/** x × y = z exactly, where z is the rounded product. */
-function productIsExact(l: Lanes, operation: Rounding, a: Value, b: Value, result: Value): Value {
-  const [x, y, z] =
-    operation === 'mul' ? [a, b, result] : operation === 'div' ? [result, b, a] : [result, result, b];
+/** x × y = z exactly, where one of the three is a rounded result. */
+function productIsExact(l: Lanes, x: Value, y: Value, z: Value): Value {
   const { e } = l;
-  if (l.bits === 32) {
+  if (l.shape === 'ss') {
     const wide = (value: Value): Value => e.op('f64.promote_f32', [value]);
     return e.op('f64.eq', [e.op('f64.mul', [wide(x), wide(y)]), wide(z)]);
   }
+  if (l.shape === 'ps')
+    return e.and(singlesProductIsExact(e, [x, y, z], false), singlesProductIsExact(e, [x, y, z], true));
+  if (l.shape === 'sd') return doubleProductIsExact(l, x, y, z);
+  const scalar = new Lanes(e, 'sd');
+  const of = (i: number): Value => {
+    const [a, b, c] = [x, y, z].map((value) => e.op('f64x2.extract_lane', [value], [i]));
+    return doubleProductIsExact(scalar, a!, b!, c!);
+  };
+  // 0 when one is 0, 1 when both are 1, above that when one is unknown.
+  return e.mul(of(0), of(1));
+}
+
+/** Two of four lanes: products of singles are exact as doubles. */
+function singlesProductIsExact(e: Emitter, values: readonly [Value, Value, Value], upper: boolean): Value {
+  const half = (value: Value): Value => (upper ? shuffle(e, value, value, ODD_DOUBLES) : value);
+  const [x, y, z] = values.map((value) => v(e, 'f64x2.promote_low_f32x4', half(value)));
+  return v(e, 'i64x2.all_true', v(e, 'f64x2.eq', v(e, 'f64x2.mul', x!, y!), z!));
+}
+
+/** The product of significands of 53 − p and 53 − q bits fits 53 bits when p + q is at least 53, and cannot when it is below 52. */
+function doubleProductIsExact(l: Lanes, x: Value, y: Value, z: Value): Value {
+  const { e } = l;
   const zeros = (value: Value): Value => e.ctz(e.or(l.toBits(value), e.i64(1n << 52n)));
-  // The product of significands of 53 − p and 53 − q bits fits 53 when p + q is at least 53.
-  const fits = e.geU(e.add(zeros(x), zeros(y)), e.i64(53));
-  return e.or(e.and(fits, e.op('f64.eq', [e.op('f64.mul', [x, y]), z])), l.isZero(z));
+  const spare = e.add(zeros(x), zeros(y));
+  const equal = e.or(e.op('f64.eq', [e.op('f64.mul', [x, y]), z]), l.isZero(z));
+  const unknown = e.eq(spare, e.i64(52));
+  return e.select(unknown, e.i32(UNKNOWN), e.and(equal, e.or(e.geU(spare, e.i64(53)), l.isZero(z))));
 }
 
 function arithmeticResult(l: Lanes, operation: Rounding, a: Value, b: Value): Value {
-  const { e } = l;
   const [x, y] = [l.fromBits(a), l.fromBits(b)];
   const { result, sure } = compute(l, operation, x, y);
-  const quick = e.and(
+  return quickOr(
+    l.e,
     l.all(sure),
-    roundsQuietly(e, () => isExact(l, operation, x, y, result)),
-  );
-  return e.ifValue(
-    quick,
+    () => exactness(l, operation, x, y, result),
     l.rawType,
     () => l.toBits(result),
     () => l.viaHelper('sse_arithmetic', a, b, [ARITHMETIC_NUMBER[operation], SHAPE_NUMBER[l.shape]]),
@@ -158,15 +180,18 @@ function addSubtract(shape: 'ps' | 'pd'): Semantics {
     const a = op.read(0);
     const turned = v(e, 'v128.xor', b, constBytes(e, signs));
     const { result, sure } = compute(l, 'add', a, turned);
-    const quick = e.and(
-      l.all(sure),
-      roundsQuietly(e, () => sumIsExact(l, a, turned, result)),
-    );
     const slow = (): Value =>
       l.viaHelper('sse_arithmetic', a, b, [ARITHMETIC_NUMBER.addsub, SHAPE_NUMBER[shape]]);
     op.write(
       0,
-      e.ifValue(quick, 'v128', () => result, slow),
+      quickOr(
+        e,
+        l.all(sure),
+        () => sumIsExact(l, a, turned, result),
+        'v128',
+        () => result,
+        slow,
+      ),
     );
   };
 }
@@ -209,13 +234,11 @@ function dotProduct(shape: 'ps' | 'pd'): Semantics {
       steps.push(compute(l, 'add', last, shuffle(e, last, last, swap)));
     }
     const sure = steps.map((step) => step.sure).reduce((x, y) => l.and(x, y));
-    const quick = e.and(
-      l.all(sure),
-      roundsQuietly(e, () => e.i32(0)),
-    );
     const written = bitMask(e, control, shape);
-    const result = e.ifValue(
-      quick,
+    const result = quickOr(
+      e,
+      l.all(sure),
+      () => e.i32(UNKNOWN),
       'v128',
       () => v(e, 'v128.and', steps.at(-1)!.result, written),
       () => {

@@ -9,8 +9,8 @@ import { constSplat, readAligned } from './sse-operand.js';
 export type Shape = 'ps' | 'pd' | 'ss' | 'sd';
 export const SHAPE_NUMBER: Readonly<Record<Shape, number>> = { ps: 0, pd: 1, ss: 2, sd: 3 };
 
-export const MXCSR_PE = 0x20;
-export const MXCSR_PM = 0x1000;
+const MXCSR_PE = 0x20;
+const MXCSR_PM = 0x1000;
 /** All exceptions masked, to nearest. */
 const MXCSR_PLAIN_MASK = 0x7f80;
 const MXCSR_PLAIN = 0x1f80;
@@ -131,23 +131,43 @@ export class Lanes {
   }
 }
 
-/** i32: to nearest and everything masked, and either PE is set already or `exact` (evaluated only then) holds. */
-export function roundsQuietly(e: Emitter, exact: () => Value): Value {
+/** What a test of exactness may answer besides 0 (inexact) and 1 (exact): anything above. */
+export const UNKNOWN = 2;
+
+/**
+ * `quick` where the result is `sure`, MXCSR rounds to nearest and masks everything; else `slow`. Sets PE if `exactness` says 0; it is asked
+ * only while PE is clear.
+ */
+export function quickOr(
+  e: Emitter,
+  sure: Value,
+  exactness: () => Value,
+  type: 'i32' | 'i64' | 'v128',
+  quick: () => Value,
+  slow: () => Value,
+): Value {
   const mxcsr = e.getState('i32', MXCSR);
   const plain = e.eq(e.and(mxcsr, e.i32(MXCSR_PLAIN_MASK)), e.i32(MXCSR_PLAIN));
-  const sticky = e.and(plain, e.ne(e.and(mxcsr, e.i32(MXCSR_PE)), e.i32(0)));
+  const exact = e.ifValue(e.and(mxcsr, e.i32(MXCSR_PE)), 'i32', () => e.i32(1), exactness);
   return e.ifValue(
-    sticky,
-    'i32',
-    () => e.i32(1),
-    () => e.and(plain, exact()),
+    e.and(e.and(sure, plain), e.ltU(exact, e.i32(UNKNOWN))),
+    type,
+    () => {
+      noteInexact(e, exact);
+      return quick();
+    },
+    slow,
   );
 }
 
-/** i32: an inexact result changes nothing, whatever the rounding: PE is set and masked. */
-export function inexactIsQuiet(e: Emitter): Value {
-  const both = e.i32(MXCSR_PE | MXCSR_PM);
-  return e.eq(e.and(e.getState('i32', MXCSR), both), both);
+/** i32, not 0: an inexact result only sets PE. */
+export function inexactIsMasked(e: Emitter): Value {
+  return e.and(e.getState('i32', MXCSR), e.i32(MXCSR_PM));
+}
+
+/** Sets PE unless `exact`. */
+export function noteInexact(e: Emitter, exact: Value): void {
+  e.if(e.eqz(exact), () => e.setState('i32', MXCSR, e.or(e.getState('i32', MXCSR), e.i32(MXCSR_PE))));
 }
 
 /** i32: RC, 0–3. */

@@ -115,33 +115,42 @@ export function arithmetic(page: DataView, operation: number, shapeNumber: numbe
   return finish(page, env, raise);
 }
 
-/** DPPS, DPPD. An unmasked exception of the products comes before the sums. */
+/** DPPS, DPPD: products, then sums of pairs. Each step is an operation of its own for exceptions: an unmasked one ends it there. */
 export function dotProduct(page: DataView, control: number, shapeNumber: number, raise: Raise): number {
   const { format, lanes } = SHAPES[shapeNumber]!;
   const env = environment(page);
-  let terms: bigint[] = [];
-  for (let lane = 0; lane < lanes; lane++) {
-    const taken = ((control >> (4 + lane)) & 1) !== 0;
-    terms.push(
-      taken
-        ? multiply(
-            format,
-            env,
-            readLane(page, VECTOR_SCRATCH, format, lane),
-            readLane(page, VECTOR_SCRATCH + 16, format, lane),
-          )
-        : 0n,
-    );
-  }
-  // Every lane sums on its own: which of two NaNs it keeps depends on the order of its operands.
-  for (let distance = 1; distance < lanes && (env.flags & ~env.masks) === 0; distance *= 2) {
-    const last = terms;
-    const swapped = lanes === 4 && distance === 1 ? distance : 0;
-    terms = last.map((_, i) => add(format, env, last[i ^ swapped]!, last[i ^ distance ^ swapped]!));
+  let terms = products(page, env, control, format, lanes);
+  for (let distance = 1; distance < lanes; distance *= 2) {
+    const exit = finish(page, env, raise);
+    if (exit !== 0) return exit;
+    env.flags = 0;
+    // Which term comes first decides between two NaNs: the lane's own, but in the first of two steps the neighbour.
+    terms = terms.map((term, i) => {
+      const other = terms[i ^ distance]!;
+      const otherFirst = lanes === 4 && distance === 1;
+      return otherFirst ? add(format, env, other, term) : add(format, env, term, other);
+    });
   }
   for (let lane = 0; lane < lanes; lane++)
     writeLane(page, VECTOR_SCRATCH, format, lane, ((control >> lane) & 1) !== 0 ? terms[lane]! : 0n);
   return finish(page, env, raise);
+}
+
+function products(
+  page: DataView,
+  env: FloatEnvironment,
+  control: number,
+  format: Format,
+  lanes: number,
+): bigint[] {
+  const terms: bigint[] = [];
+  for (let lane = 0; lane < lanes; lane++) {
+    const taken = ((control >> (4 + lane)) & 1) !== 0;
+    const a = readLane(page, VECTOR_SCRATCH, format, lane);
+    const b = readLane(page, VECTOR_SCRATCH + 16, format, lane);
+    terms.push(taken ? multiply(format, env, a, b) : 0n);
+  }
+  return terms;
 }
 
 function holds(predicate: number, result: Comparison): boolean {
