@@ -145,10 +145,15 @@ export function squareRoot(format: Format, env: FloatEnvironment, pattern: bigin
   return roundPack(format, env, 0, (a.exponent - shift) / 2 - 1, (root << 1n) | sticky);
 }
 
-/** ⌊√value⌋ by Newton's iteration from above. */
+/** ⌊√value⌋ by Newton's iteration, which comes from above after its first step. */
 export function integerRoot(value: bigint): bigint {
   if (value < 2n) return value;
   let x = 1n << BigInt((bitLength(value) + 1) >> 1);
+  if (value >> 1000n === 0n) {
+    const guess = BigInt(Math.floor(Math.sqrt(Number(value))));
+    x = (guess + value / guess) >> 1n;
+    if (x * x < value) x += 1n;
+  }
   for (;;) {
     const next = (x + value / x) >> 1n;
     if (next >= x) return x;

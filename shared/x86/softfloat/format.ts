@@ -123,9 +123,19 @@ export function quietNan(from: Format, to: Format, nan: Unpacked): bigint {
   return pack(to, nan.sign, exponentMask(to), moved | (1n << BigInt(to.precision - 1)));
 }
 
+const SCRATCH = new DataView(new ArrayBuffer(8));
+/** Integers below 2^this have a finite double near them. */
+const DOUBLE_BITS = 1023n;
+
 /** Number of significant bits of a non-negative integer. */
 export function bitLength(value: bigint): number {
   if (value === 0n) return 0;
+  if (value >> DOUBLE_BITS === 0n) {
+    // The double nearest to it may have been rounded up to the next power of two.
+    SCRATCH.setFloat64(0, Number(value));
+    const length = (SCRATCH.getUint16(0) >> 4) - 1022;
+    return value >> BigInt(length - 1) === 0n ? length - 1 : length;
+  }
   const digits = value.toString(16);
   return digits.length * 4 - Math.clz32(parseInt(digits[0]!, 16)) + 28;
 }

@@ -1,9 +1,10 @@
 // x87 arithmetic and comparison: FADD … FDIVR, FCOM/FUCOM/FCOMI families, FTST, FXAM, FSQRT, FRNDINT, FABS, FCHS. Intel SDM vol. 2,
 // vol. 1 §8.3, §8.5. Called by shared/x86/semantics/x87-arithmetic.ts with the numbers given there.
-import { HELPER_ARG0 } from '#shared/x86/cpu-state.js';
+import { HELPER_ARG0, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
 import { add, compare, divide, multiply, squareRoot, subtract } from '#shared/x86/softfloat/arithmetic.js';
 import type { Comparison } from '#shared/x86/softfloat/arithmetic.js';
 import { roundToIntegral } from '#shared/x86/softfloat/conversion.js';
+import { compareExtended } from '#shared/x86/softfloat/extended-transfer.js';
 import { extendedBinary } from '#shared/x86/softfloat/extended.js';
 import { F80, unpack } from '#shared/x86/softfloat/format.js';
 import type { FloatEnvironment } from '#shared/x86/softfloat/rounding.js';
@@ -53,11 +54,19 @@ export function binaryMemory(unit: X87Unit, operation: number, type: number): nu
     storeUnderflow(unit, 0, false);
     return 0;
   }
+  const to = unit.offset(0);
+  if (unit.quickSource(type, OPERAND) && extendedBinary(unit.page, env, operation, to, OPERAND, to)) {
+    unit.finish();
+    return 0;
+  }
   const source = unit.source(type);
   const result = operate(operation, env, unit.read(0), source);
   if (!unit.finish()) unit.write(0, result);
   return 0;
 }
+
+/** Where a memory operand is widened to. */
+const OPERAND = VECTOR_SCRATCH + 16;
 
 function storeUnderflow(unit: X87Unit, destination: number, pop: boolean): void {
   if (!unit.underflow()) return;
@@ -88,13 +97,25 @@ function compareWith(unit: X87Unit, control: number, right: bigint | undefined):
   return 0;
 }
 
+/** The usual comparison: numbers, nothing raised. False when it is not that. */
+function compareQuickly(unit: X87Unit, control: number, at: number): boolean {
+  if (unit.isEmpty(0)) return false;
+  const result = compareExtended(unit.page, unit.offset(0), at);
+  if (result === 2) return false;
+  unit.setCondition(CONDITION_MASK, conditionOf(result));
+  for (let i = control >> 1; i > 0; i--) unit.pop();
+  return true;
+}
+
 export function compareStack(unit: X87Unit, control: number, index: number): number {
   unit.begin();
+  if (!unit.isEmpty(index) && compareQuickly(unit, control, unit.offset(index))) return 0;
   return compareWith(unit, control, unit.isEmpty(index) ? undefined : unit.read(index));
 }
 
 export function compareMemory(unit: X87Unit, control: number, type: number): number {
   unit.begin();
+  if (unit.quickSource(type, OPERAND) && compareQuickly(unit, control, OPERAND)) return 0;
   return compareWith(unit, control, unit.source(type));
 }
 
@@ -111,7 +132,8 @@ export function compareFlags(unit: X87Unit, control: number, index: number): num
   if (unit.isEmpty(0) || unit.isEmpty(index)) {
     stop = !unit.underflow();
   } else {
-    result = compare(F80, env, unit.read(0), unit.read(index), (control & 1) !== 0);
+    const quick = compareExtended(unit.page, unit.offset(0), unit.offset(index));
+    result = quick !== 2 ? quick : compare(F80, env, unit.read(0), unit.read(index), (control & 1) !== 0);
     stop = unit.finish();
   }
   unit.page.setInt32(

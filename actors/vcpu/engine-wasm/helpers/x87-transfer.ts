@@ -3,6 +3,13 @@
 import { VECTOR_SCRATCH, X87_STATUS } from '#shared/x86/cpu-state.js';
 import { BCD_INDEFINITE, convert, toBcd, toInteger } from '#shared/x86/softfloat/conversion.js';
 import { DE, F32, F64, F80, IE, OE, PE, UE, defaultNan, unpack } from '#shared/x86/softfloat/format.js';
+import {
+  copyExtended,
+  narrowDouble,
+  narrowInteger,
+  narrowSingle,
+  swapExtended,
+} from '#shared/x86/softfloat/extended-transfer.js';
 import type { FloatEnvironment } from '#shared/x86/softfloat/rounding.js';
 import { ROUND_ZERO } from '#shared/x86/softfloat/rounding.js';
 import { extendedConstant } from '#shared/x86/softfloat/constant.js';
@@ -28,6 +35,10 @@ const COMMIT_STORE = VECTOR_SCRATCH + 28;
 
 export function loadMemory(unit: X87Unit, type: number): number {
   const env = unit.begin();
+  if (unit.isEmpty(-1) && unit.quickSource(type, unit.offset(-1))) {
+    unit.pushSlot();
+    return 0;
+  }
   let value = unit.source(type);
   if (unit.isEmpty(-1) && type <= SOURCE_F64) {
     if (unpack(F80, value).kind === 'snan') {
@@ -47,7 +58,10 @@ export function loadStack(unit: X87Unit, index: number): number {
     if (unit.underflow()) pushUnchecked(unit, INDEFINITE);
     return 0;
   }
-  unit.push(unit.read(index));
+  if (unit.isEmpty(-1)) {
+    copyExtended(unit.page, unit.offset(index), unit.offset(-1));
+    unit.pushSlot();
+  } else unit.push(INDEFINITE);
   return 0;
 }
 
@@ -87,6 +101,7 @@ function prepareStore(unit: X87Unit, type: number, control: number): boolean {
     putDatum(unit, type, indefinite(type));
     return true;
   }
+  if (storeQuickly(unit, env, type, (control & 2) !== 0)) return !unit.finish();
   const value = storedValue(type, env, unit.read(0), (control & 2) !== 0);
   // Unmasked overflow and underflow, too, leave memory and the stack alone.
   const tooFar = env.flags & ~env.masks & (OE | UE);
@@ -94,6 +109,33 @@ function prepareStore(unit: X87Unit, type: number, control: number): boolean {
   if (unit.finish() || tooFar !== 0) return false;
   putDatum(unit, type, value);
   return true;
+}
+
+/** The datum of an ordinary number straight to VECTOR_SCRATCH. */
+function storeQuickly(unit: X87Unit, env: FloatEnvironment, type: number, truncate: boolean): boolean {
+  const { page } = unit;
+  const from = unit.offset(0);
+  switch (type) {
+    case SOURCE_F32:
+      return narrowSingle(page, env, from, VECTOR_SCRATCH);
+    case SOURCE_F64:
+      return narrowDouble(page, env, from, VECTOR_SCRATCH);
+    case SOURCE_F80:
+      copyExtended(page, from, VECTOR_SCRATCH);
+      return true;
+    case SOURCE_I16:
+    case SOURCE_I32:
+      return narrowInteger(
+        page,
+        env,
+        from,
+        VECTOR_SCRATCH,
+        type === SOURCE_I16 ? 16 : 32,
+        truncate ? ROUND_ZERO : env.rounding,
+      );
+    default:
+      return false;
+  }
 }
 
 function indefinite(type: number): bigint {
@@ -144,13 +186,13 @@ function putDatum(unit: X87Unit, type: number, value: bigint): void {
 /** FST ST(i), FSTP ST(i): a copy, no exception but the stack's. `unchecked` is for the undocumented FSTPNCE, to which an empty ST(0) is nothing to store. */
 export function storeStack(unit: X87Unit, index: number, pop: number, unchecked: number): number {
   unit.begin();
-  let value = INDEFINITE;
-  if (!unit.isEmpty(0)) value = unit.read(0);
-  else if (unchecked !== 0) {
-    unit.pop();
-    return 0;
-  } else if (!unit.underflow()) return 0;
-  unit.write(index, value);
+  if (!unit.isEmpty(0)) {
+    copyExtended(unit.page, unit.offset(0), unit.offset(index));
+    unit.validate(index);
+  } else if (unchecked === 0) {
+    if (!unit.underflow()) return 0;
+    unit.write(index, INDEFINITE);
+  }
   if (pop !== 0) unit.pop();
   return 0;
 }
@@ -159,7 +201,11 @@ export function exchange(unit: X87Unit, index: number): number {
   unit.begin();
   const emptyTop = unit.isEmpty(0);
   const emptyOther = unit.isEmpty(index);
-  if ((emptyTop || emptyOther) && !unit.underflow()) return 0;
+  if (!emptyTop && !emptyOther) {
+    swapExtended(unit.page, unit.offset(0), unit.offset(index));
+    return 0;
+  }
+  if (!unit.underflow()) return 0;
   const a = emptyTop ? INDEFINITE : unit.read(0);
   const b = emptyOther ? INDEFINITE : unit.read(index);
   unit.write(0, b);
@@ -175,7 +221,7 @@ export function moveIf(unit: X87Unit, condition: number, index: number): number 
     if (unit.underflow()) unit.write(0, INDEFINITE);
     return 0;
   }
-  if (condition !== 0) unit.write(0, unit.read(index));
+  if (condition !== 0) copyExtended(unit.page, unit.offset(index), unit.offset(0));
   return 0;
 }
 

@@ -19,6 +19,7 @@ import {
   IE,
   PE,
   ZE,
+  bitLength,
   defaultNan,
   isNan,
   pack,
@@ -28,6 +29,12 @@ import {
 import type { Format } from '#shared/x86/softfloat/format.js';
 import { newEnvironment } from '#shared/x86/softfloat/rounding.js';
 import type { FloatEnvironment } from '#shared/x86/softfloat/rounding.js';
+import {
+  copyExtended,
+  widenDouble,
+  widenInteger,
+  widenSingle,
+} from '#shared/x86/softfloat/extended-transfer.js';
 import { fromBcd, fromInteger } from '#shared/x86/softfloat/conversion.js';
 
 export const SF = 0x40;
@@ -124,6 +131,10 @@ export class X87Unit {
     this.tags |= 1 << ((this.top + i) & 7);
   }
 
+  validate(i: number): void {
+    this.tags |= 1 << ((this.top + i) & 7);
+  }
+
   free(i: number): void {
     this.tags &= ~(1 << ((this.top + i) & 7));
   }
@@ -195,11 +206,45 @@ export class X87Unit {
     }
   }
 
+  /** Widens a memory operand to `to` when it is an ordinary number. */
+  quickSource(type: number, to: number): boolean {
+    const { page } = this;
+    switch (type) {
+      case SOURCE_F32:
+        return widenSingle(page, VECTOR_SCRATCH, to);
+      case SOURCE_F64:
+        return widenDouble(page, VECTOR_SCRATCH, to);
+      case SOURCE_F80:
+        copyExtended(page, VECTOR_SCRATCH, to);
+        return true;
+      case SOURCE_BCD:
+        return false;
+      default:
+        widenInteger(page, ...integerWords(page, type), to);
+        return true;
+    }
+  }
+
+  /** Pushes without a look at the tags: the offset of the new, valid ST(0). */
+  pushSlot(): number {
+    this.top -= 1;
+    this.tags |= 1 << this.top;
+    return this.offset(0);
+  }
+
   #widen(format: Format, pattern: bigint): bigint {
     const a = unpack(format, pattern);
     this.env.sourceDenormal = a.denormal;
     return widen(format, pattern);
   }
+}
+
+function integerWords(page: DataView, type: number): [number, number] {
+  if (type === SOURCE_I64)
+    return [page.getInt32(VECTOR_SCRATCH + 4, true), page.getUint32(VECTOR_SCRATCH, true)];
+  const value =
+    type === SOURCE_I16 ? page.getInt16(VECTOR_SCRATCH, true) : page.getInt32(VECTOR_SCRATCH, true);
+  return [value >> 31, value >>> 0];
 }
 
 const EXACT = newEnvironment({ x87: true });
@@ -221,7 +266,7 @@ export function widen(format: Format, pattern: bigint): bigint {
   if (isNan(a)) return pack(F80, a.sign, 0x7fff, (1n << 63n) | (a.significand << shift));
   if (a.kind === 'infinity') return pack(F80, a.sign, 0x7fff, 1n << 63n);
   if (a.kind === 'zero') return pack(F80, a.sign, 0, 0n);
-  const length = a.significand.toString(2).length;
+  const length = bitLength(a.significand);
   return pack(F80, a.sign, a.exponent + length - 1 + F80.emax, a.significand << BigInt(64 - length));
 }
 
