@@ -21,6 +21,7 @@ import type { HandlerShape } from './handler-shape.js';
 import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
 import {
   JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_RECORD,
   JUMP_CACHE_RIP,
   LINK_NEXT,
@@ -183,7 +184,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
    */
   protected dispatch(target: Value, link?: { offset: number; from: Value }): void {
     const low = this.wrap(target);
-    const hash = this.xor(low, this.wrap(this.shrU(target, this.i64(12))));
+    const hash = this.xor(low, this.shrU(low, this.i32(JUMP_CACHE_HASH_SHIFT)));
     const index = this.shl(this.and(hash, this.i32(JUMP_CACHE_ENTRIES - 1)), this.i32(4));
     const entry = this.add(this.getState('i32', JUMP_CACHE_BASE), index);
     this.push(entry);

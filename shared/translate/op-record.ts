@@ -54,5 +54,7 @@ export const TLB_NEVER = 0xa5;
 export const JUMP_CACHE_ENTRIES = 4096;
 export const JUMP_CACHE_ENTRY_BYTES = 16;
 export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
+/** index = (ip ^ ip >>> shift) mod entries: functions start at multiples of 16, returns go anywhere. */
+export const JUMP_CACHE_HASH_SHIFT = 9;
 export const JUMP_CACHE_RIP = 0;
 export const JUMP_CACHE_RECORD = 8;

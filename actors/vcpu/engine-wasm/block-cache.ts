@@ -8,6 +8,7 @@ import { HANDLER_INVALID } from '#shared/translate/interpreter-module.js';
 import {
   JUMP_CACHE_BYTES,
   JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_RECORD,
   RECORD_BYTES,
   RECORD_HANDLER,
@@ -20,13 +21,19 @@ export interface Block {
   readonly record: number;
   /** 32-byte slots that it takes. */
   readonly slots: number;
-  readonly key: number;
+  /** Arena address of its first byte of code. */
+  readonly address: number;
+  /** MODE_* bits that it was decoded under. */
+  readonly mode: number;
   /** Its only instruction crosses into another page: arena address of that page; −1 otherwise. Such blocks are not linked to. */
   readonly crossing: number;
 }
 
+const PAGE = 4096;
 const MODE_KEYS = 32;
 const NEVER_64 = BigInt.asIntN(64, BigInt(TLB_NEVER) * 0x0101_0101_0101_0101n);
+
+const offsetKey = (address: number, mode: number): number => (address % PAGE) * MODE_KEYS + mode;
 
 export class BlockCache {
   readonly #i64: BigInt64Array;
@@ -35,9 +42,10 @@ export class BlockCache {
   readonly #jumpCaches: Region;
   readonly #codeMap: CodeMap;
   readonly #vcpu: number;
-  readonly #blocks = new Map<number, Block>();
-  /** Keys of the blocks that have code in a page, by the page's arena address. */
-  readonly #pages = new Map<number, number[]>();
+  /** Blocks by the number of the page that they start in, then by offset and mode: small integers, which maps like. */
+  readonly #blocks = new Map<number, Map<number, Block>>();
+  /** The blocks that have code in a page, by the page's arena address. */
+  readonly #pages = new Map<number, Block[]>();
   #next: number;
   /** Grows whenever everything is dropped: arena offsets of records from before mean nothing. */
   generation = 0;
@@ -63,12 +71,8 @@ export class BlockCache {
     this.flushJumpCaches();
   }
 
-  static key(arenaAddress: number, mode: number): number {
-    return arenaAddress * MODE_KEYS + mode;
-  }
-
-  find(key: number): Block | undefined {
-    return this.#blocks.get(key);
+  find(address: number, mode: number): Block | undefined {
+    return this.#blocks.get(Math.floor(address / PAGE))?.get(offsetKey(address, mode));
   }
 
   /** Room for `slots` records; drops everything when there is none. */
@@ -80,24 +84,25 @@ export class BlockCache {
   /** Enters a block that was written at {@link reserve}'s place. */
   add(block: Block, pages: readonly number[]): void {
     this.#next = block.record + block.slots * RECORD_BYTES;
-    this.#blocks.set(block.key, block);
+    const page = Math.floor(block.address / PAGE);
+    let starting = this.#blocks.get(page);
+    if (starting === undefined) this.#blocks.set(page, (starting = new Map<number, Block>()));
+    starting.set(offsetKey(block.address, block.mode), block);
     this.decoded++;
-    for (const page of pages) {
-      const keys = this.#pages.get(page);
-      if (keys === undefined) this.#pages.set(page, [block.key]);
-      else keys.push(block.key);
+    for (const covered of pages) {
+      const blocks = this.#pages.get(covered);
+      if (blocks === undefined) this.#pages.set(covered, [block]);
+      else blocks.push(block);
     }
   }
 
   /** Drops the blocks that have code in a page. */
   dropPage(page: number): void {
-    const keys = this.#pages.get(page);
-    if (keys === undefined) return;
+    const blocks = this.#pages.get(page);
+    if (blocks === undefined) return;
     this.#pages.delete(page);
-    for (const key of keys) {
-      const block = this.#blocks.get(key);
-      if (block === undefined) continue;
-      this.#blocks.delete(key);
+    for (const block of blocks) {
+      this.#blocks.get(Math.floor(block.address / PAGE))?.delete(offsetKey(block.address, block.mode));
       this.dropped++;
       for (let i = 0; i < block.slots; i++)
         this.#i32[(block.record + i * RECORD_BYTES + RECORD_HANDLER) >>> 2] = HANDLER_INVALID;
@@ -138,7 +143,7 @@ export class BlockCache {
 
   /** Remembers the block for an IP. */
   enterJumpCache(user: number, low: number, high: number, record: number): void {
-    const hash = low ^ ((low >>> 12) | (high << 20));
+    const hash = low ^ (low >>> JUMP_CACHE_HASH_SHIFT);
     const at = (this.jumpCacheOffset(user) + ((hash & (JUMP_CACHE_ENTRIES - 1)) << 4)) >>> 2;
     this.#i32[at] = low;
     this.#i32[at + 1] = high;

@@ -18,7 +18,7 @@ import {
   SEGMENT_BYTES,
   SEGMENT_LIMIT,
 } from '#shared/x86/cpu-state.js';
-import { type Block, BlockCache } from './block-cache.js';
+import type { Block, BlockCache } from './block-cache.js';
 import { type BlockDecoder, MAX_BLOCK_SLOTS, MAX_INSTRUCTION_BYTES } from './block-decoder.js';
 import { GuestFault } from './cpu-context.js';
 import type { FlushRequests } from './flush-request.js';
@@ -107,13 +107,12 @@ export class CodeFetch {
     }
     const user = i32[this.#cpu + CPL / 4] === 3 ? 1 : 0;
     const address = this.#pageOf(low, high, user) + (low & 4095);
-    const key = BlockCache.key(address, mode);
-    const known = blocks.find(key);
+    const known = blocks.find(address, mode);
     if (known !== undefined && this.#stillCrosses(known, low, high, user)) {
       if (!step && known.crossing < 0) blocks.enterJumpCache(user, ipLow, ipHigh, known.record);
       return known;
     }
-    const block = this.#decode(address, low, high, mode, user, key);
+    const block = this.#decode(address, low, high, mode, user);
     if (!step && block.crossing < 0) blocks.enterJumpCache(user, ipLow, ipHigh, block.record);
     return block;
   }
@@ -145,33 +144,26 @@ export class CodeFetch {
     return false;
   }
 
-  #decode(address: number, low: number, high: number, mode: number, user: number, key: number): Block {
+  #decode(address: number, low: number, high: number, mode: number, user: number): Block {
     const { u8, blocks, decoder } = this.#p;
     const page = address - (address % 4096);
     const pageEnd = page + 4096;
     for (let attempt = 0; attempt < 16; attempt++) {
       const record = blocks.reserve(MAX_BLOCK_SLOTS);
       // A block covers at most 64 instructions, most of them short: no need to copy a whole page.
-      const code = u8.slice(address, Math.min(pageEnd, address + 512));
+      const code = u8.slice(address, Math.min(pageEnd, address + 192));
       const decoded = decoder.decode(code, mode, record);
-      if (decoded === undefined) return this.#decodeCrossing(address, low, high, mode, user, key);
+      if (decoded === undefined) return this.#decodeCrossing(address, low, high, mode, user);
       this.#claim(page, address, decoded.bytes);
       if (!sameBytes(u8, address, code, decoded.bytes)) continue;
-      const block: Block = { record, slots: decoded.slots, key, crossing: -1 };
+      const block: Block = { record, slots: decoded.slots, address, mode, crossing: -1 };
       blocks.add(block, [page]);
       return block;
     }
     throw new Error('code changed under every attempt to decode it');
   }
 
-  #decodeCrossing(
-    address: number,
-    low: number,
-    high: number,
-    mode: number,
-    user: number,
-    key: number,
-  ): Block {
+  #decodeCrossing(address: number, low: number, high: number, mode: number, user: number): Block {
     const { u8, blocks, decoder } = this.#p;
     const page = address - (address % 4096);
     const nextLow = ((low | 4095) + 1) | 0;
@@ -190,7 +182,7 @@ export class CodeFetch {
       this.#claim(nextPage, nextPage, there);
       if (!sameBytes(u8, address, code, here) || !sameBytes(u8, nextPage, code.subarray(here), there))
         continue;
-      const block: Block = { record, slots: decoded.slots, key, crossing: nextPage };
+      const block: Block = { record, slots: decoded.slots, address, mode, crossing: nextPage };
       blocks.add(block, [page, nextPage]);
       return block;
     }

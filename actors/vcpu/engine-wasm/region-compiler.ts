@@ -8,12 +8,11 @@ import { HANDLER_PASS } from '#shared/translate/interpreter-module.js';
 import { RECORD_BYTES, RECORD_HANDLER } from '#shared/translate/op-record.js';
 import { formRegion, type RegionSource, ShapeIndex } from '#shared/translate/region.js';
 import { buildRegionModule } from '#shared/translate/region-module.js';
-import { type Block, BlockCache } from './block-cache.js';
+import type { Block, BlockCache } from './block-cache.js';
 
 const LIMITS = { blocks: 48, instructions: 400 };
 /** Live modules cost address space, and engines stop at some thousands. */
 const MAX_REGIONS = 3000;
-const KEYS_PER_ADDRESS = 32;
 
 /** The interpreter's imports, helpers by name. */
 export interface RegionImports extends WebAssembly.Imports {
@@ -101,15 +100,14 @@ export class RegionCompiler {
   #source(head: Block): RegionSource {
     const { view, blocks, shapes } = this.#p;
     const index = loadShapes(shapes);
-    const address = Math.floor(head.key / KEYS_PER_ADDRESS);
-    const mode = head.key % KEYS_PER_ADDRESS;
+    const { address, mode } = head;
     const page = Math.floor(address / 4096);
     return {
       view,
       shapeOf: (handler) => index.get(handler),
       blockAt: (delta) => {
         if (Math.floor((address + delta) / 4096) !== page) return undefined;
-        const block = blocks.find(BlockCache.key(address + delta, mode));
+        const block = blocks.find(address + delta, mode);
         if (block === undefined || block.crossing >= 0) return undefined;
         return { record: block.record + RECORD_BYTES, slots: block.slots - 1 };
       },
