@@ -1,0 +1,48 @@
+// The memory model that guests see: litmus shapes, LOCK exclusion and modified code on 2 and 4 vCPUs (kernels/litmus.c).
+// No outcome that x86 forbids may be seen, ever. TROUPE_LITMUS_ROUNDS sets the rounds of each shape; `npm test -- guest
+// --full` runs 1,000,000 of each, where the one outcome that TSO adds to sequential consistency must be seen too.
+import { rmSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { buildGuestKernel, type GuestKernel } from '../support/guest-kernel.js';
+import { runTroupe } from '../support/troupe-run.js';
+
+const FULL = process.env['TROUPE_TEST_FULL'] === '1';
+const ROUNDS = Number(process.env['TROUPE_LITMUS_ROUNDS'] ?? (FULL ? 1_000_000 : 10_000));
+/** A loaded host gives the CPUs of one guest few moments together. */
+const TIMEOUT_MS = 120_000 + ROUNDS * 3;
+/** Shapes, ways of exclusion and kinds of modified code; IRIW needs four CPUs. */
+const TESTS = { 2: 22, 4: 23 };
+
+let kernel: GuestKernel;
+
+beforeAll(() => {
+  kernel = buildGuestKernel('litmus', 64);
+});
+
+afterAll(() => {
+  if ('directory' in kernel) rmSync(kernel.directory, { recursive: true });
+});
+
+test.for([2, 4] as const)(
+  `no forbidden outcome on %i vCPUs in ${ROUNDS} rounds`,
+  { timeout: TIMEOUT_MS + 10_000 },
+  async (vcpus, context) => {
+    if ('missing' in kernel) return context.skip(kernel.missing);
+    const append = `rounds=${ROUNDS} cpus=${vcpus}`;
+    const machine = ['--memory', '64M', '--smp', String(vcpus), '--debug-exit', '--no-reboot'];
+    const args = ['run', ...machine, '--kernel', kernel.path, '--append', append];
+    const { code, stdout, stderr } = await runTroupe(args, { timeoutMs: TIMEOUT_MS });
+    const report = `${stdout}${stderr}`;
+    expect(report).toContain('litmus: done\n');
+    const verdicts = [
+      ...stdout.matchAll(/^(.+): rounds (\d+) forbidden (\d+)(?: relaxed (\d+) ones (\d+))?$/gm),
+    ];
+    expect(verdicts, report).toHaveLength(TESTS[vcpus]);
+    expect(verdicts.filter(([, , , forbidden]) => forbidden !== '0')).toEqual([]);
+    expect(code, report).toBe(1);
+    if (ROUNDS < 1_000_000) return;
+    process.stdout.write(stdout);
+    const storeBuffering = verdicts.find(([, name]) => name === 'SB');
+    expect(Number(storeBuffering?.[4]), 'SB relaxed').toBeGreaterThan(0);
+  },
+);
