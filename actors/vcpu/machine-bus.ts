@@ -64,7 +64,7 @@ export class MachineBus implements PhysicalBus, PortBus {
         reset: () => raise(RESET),
         debugExit: (value) => raise(DEBUG_EXIT, value),
       },
-      { debugExit },
+      { debugExit, ramBytes: layout.ram.lowBytes + layout.ram.highBytes },
     );
   }
 

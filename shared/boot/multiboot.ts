@@ -22,9 +22,13 @@ const MULTIBOOT_INFO_MODS = 1 << 3;
 const MULTIBOOT_INFO_MEM_MAP = 1 << 6;
 const MULTIBOOT_INFO_BOOT_LOADER_NAME = 1 << 9;
 const MULTIBOOT_INFO_BYTES = 120;
-const MODULE_LIST = MULTIBOOT_INFO + 0x80;
+/** Of the boot information and of the module list, from the memory map. */
+const INFO_OFFSET = MULTIBOOT_INFO - MULTIBOOT_MEMORY_MAP;
+const MODULE_LIST_OFFSET = INFO_OFFSET + 0x80;
 const MEMORY_MAP_ENTRY_BYTES = 24;
-const STRUCTURES_END = 0xa000;
+const BOOT_GDT_BYTES = 0x100;
+/** From the memory map to the end of the module list. */
+const STRUCTURES_BYTES = 0x1000;
 const PAGE = 0x1000;
 
 /** A found header: its offset in the file and its flags. */
@@ -73,14 +77,14 @@ export function loadMultiboot(
   const loaded = kludge ? loadByHeader(memory, image, header) : loadByElf(memory, image);
   if (loaded.entry < loaded.low || loaded.entry >= loaded.high)
     throw badKernel('its entry is outside what it loads');
-  if (loaded.low < STRUCTURES_END && loaded.high > BOOT_GDT) {
-    throw badKernel(`it loads at 0x${loaded.low.toString(16)}, over the boot information`);
+  if (loaded.low < BOOT_GDT + BOOT_GDT_BYTES && loaded.high > BOOT_GDT) {
+    throw badKernel(`it loads at 0x${loaded.low.toString(16)}, over the GDT it starts with`);
   }
-  writeBootInformation(memory, loaded.high, options);
+  const rbx = writeBootInformation(memory, loaded, options);
   return enterProtected32(memory, {
     rip: loaded.entry,
     rax: MULTIBOOT_BOOTLOADER_MAGIC,
-    rbx: MULTIBOOT_INFO,
+    rbx,
   });
 }
 
@@ -116,10 +120,16 @@ function loadByHeader(memory: GuestMemory, image: Uint8Array, header: MultibootH
   return { low, high, entry };
 }
 
-function writeBootInformation(memory: GuestMemory, kernelEnd: number, options: MultibootOptions): void {
+/** Returns the address of the boot information: low, or behind a kernel that lies there itself. */
+function writeBootInformation(memory: GuestMemory, kernel: LoadedKernel, options: MultibootOptions): number {
   const { initrd } = options;
   const commandLine = options.append === '' ? options.kernelName : `${options.kernelName} ${options.append}`;
-  let free = Math.max(ONE_MIB, alignUp(kernelEnd));
+  let free = Math.max(ONE_MIB, alignUp(kernel.high));
+  const covered = kernel.low < MULTIBOOT_MEMORY_MAP + STRUCTURES_BYTES && kernel.high > MULTIBOOT_MEMORY_MAP;
+  const structures = covered ? free : MULTIBOOT_MEMORY_MAP;
+  if (covered) free += STRUCTURES_BYTES;
+  const infoAddress = structures + INFO_OFFSET;
+  const moduleList = structures + MODULE_LIST_OFFSET;
   const putString = (text: string): number => {
     const bytes = new TextEncoder().encode(`${text}\0`);
     const at = free;
@@ -127,33 +137,34 @@ function writeBootInformation(memory: GuestMemory, kernelEnd: number, options: M
     free += bytes.length;
     return at;
   };
-  const info = (offset: number, value: number): boolean => memory.writeU32(MULTIBOOT_INFO + offset, value);
-  memory.fill(MULTIBOOT_INFO, MULTIBOOT_INFO_BYTES, 0);
+  const info = (offset: number, value: number): boolean => memory.writeU32(infoAddress + offset, value);
+  memory.fill(infoAddress, MULTIBOOT_INFO_BYTES, 0);
   info(4, CONVENTIONAL_END / 1024); // mem_lower
   info(8, Math.floor((memory.layout.lowBytes - ONE_MIB) / 1024)); // mem_upper
   info(16, putString(commandLine));
   info(64, putString('Troupe'));
   const moduleString = initrd === undefined ? 0 : putString(options.initrdString ?? 'initrd');
   info(20, initrd === undefined ? 0 : 1); // mods_count
-  info(24, MODULE_LIST);
+  info(24, moduleList);
   if (initrd !== undefined) {
     const start = alignUp(free);
     if (!memory.copyIn(start, initrd))
       throw tooLittleMemory(start + initrd.length, 'this kernel with its module');
     [start, start + initrd.length, moduleString, 0].forEach((value, i) =>
-      memory.writeU32(MODULE_LIST + i * 4, value),
+      memory.writeU32(moduleList + i * 4, value),
     );
   }
-  info(44, writeMemoryMap(memory, options.e820));
-  info(48, MULTIBOOT_MEMORY_MAP);
+  info(44, writeMemoryMap(memory, structures, options.e820));
+  info(48, structures);
   const flags = MULTIBOOT_INFO_MEMORY | MULTIBOOT_INFO_CMDLINE | MULTIBOOT_INFO_MODS | MULTIBOOT_INFO_MEM_MAP;
   info(0, flags | MULTIBOOT_INFO_BOOT_LOADER_NAME);
+  return infoAddress;
 }
 
 /** Returns its length in bytes. */
-function writeMemoryMap(memory: GuestMemory, e820: readonly E820Entry[]): number {
+function writeMemoryMap(memory: GuestMemory, at: number, e820: readonly E820Entry[]): number {
   e820.forEach((entry, index) => {
-    const gpa = MULTIBOOT_MEMORY_MAP + index * MEMORY_MAP_ENTRY_BYTES;
+    const gpa = at + index * MEMORY_MAP_ENTRY_BYTES;
     memory.writeU32(gpa, MEMORY_MAP_ENTRY_BYTES - 4); // size: without itself
     memory.writeU64(gpa + 4, BigInt(entry.base));
     memory.writeU64(gpa + 12, BigInt(entry.bytes));

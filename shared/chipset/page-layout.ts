@@ -46,6 +46,10 @@ export const I8042_OUTPUT_PORT = 772;
 /** i32: the ELCR pair, 16 bits. */
 export const PIC_ELCR = 776;
 
+/** i32 each: fw_cfg's selected item, and how far it has been read. */
+export const FW_CFG_SELECTOR = 784;
+export const FW_CFG_OFFSET = 788;
+
 // RTC
 export const RTC_INDEX = 800;
 /** f64: ns to add to the host's UTC to get the RTC's, moved when the guest sets the time. */

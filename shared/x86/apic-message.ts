@@ -8,6 +8,7 @@ import {
   PENDING_INIT,
   PENDING_INTERRUPT,
   PENDING_NMI,
+  PENDING_NMI_AGAIN,
   PENDING_SIPI,
   SIPI_VECTOR,
 } from '#shared/x86/cpu-state.js';
@@ -71,7 +72,9 @@ export function deliverToVcpu(
       acceptVector(fabric, vcpu, vector, level);
       return true;
     case L.DELIVERY_NMI:
-      signalVcpu(fabric, vcpu, PENDING_NMI);
+      // A processor latches a second one while the first waits.
+      if ((signalVcpu(fabric, vcpu, PENDING_NMI) & PENDING_NMI) !== 0)
+        signalVcpu(fabric, vcpu, PENDING_NMI_AGAIN);
       return true;
     case L.DELIVERY_INIT:
       signalVcpu(fabric, vcpu, PENDING_INIT);

@@ -1,6 +1,6 @@
 // The chipset's I/O ports as a vCPU's worker serves them: directly on the chipset page, under its lock, without a hop to
 // the chipset actor, which only watches the time. Ports: 8259 pair and ELCR, PIT and 61h, RTC, 8042, 92h, ACPI fixed
-// registers, CF9h, isa-debug-exit (F4h, on request), POST codes (80h, EDh; ignored). Wide accesses to byte registers are
+// registers, CF9h, fw_cfg, isa-debug-exit (F4h, on request), POST codes (80h, EDh; ignored). Wide accesses to byte registers are
 // split, as on ISA.
 
 import { RESET_REG, RTC_BASE, RTC_IRQ, SCI_IRQ } from '#shared/acpi/platform.js';
@@ -12,6 +12,7 @@ import {
   setWord,
   viewChipsetPage,
 } from '#shared/chipset/chipset-page.js';
+import * as FwCfg from '#shared/chipset/fw-cfg.js';
 import * as Kbd from '#shared/chipset/i8042.js';
 import * as C from '#shared/chipset/page-layout.js';
 import * as Pic from '#shared/chipset/pic.js';
@@ -49,16 +50,33 @@ export interface ChipsetPorts {
 }
 
 type PortKind =
-  'none' | 'pic' | 'elcr' | 'pit' | 'port61' | 'kbd' | 'rtc' | 'port92' | 'acpi' | 'debug-exit' | 'post';
+  | 'none'
+  | 'pic'
+  | 'elcr'
+  | 'pit'
+  | 'port61'
+  | 'kbd'
+  | 'rtc'
+  | 'port92'
+  | 'acpi'
+  | 'fw-cfg'
+  | 'debug-exit'
+  | 'post';
+
+export interface ChipsetPortOptions {
+  readonly debugExit?: boolean;
+  /** What fw_cfg tells. */
+  readonly ramBytes?: number;
+}
 
 /** `owner`: vcpuLockOwner(index). */
 export function createChipsetPorts(
   fabric: InterruptFabric,
   owner: number,
   hooks: ChipsetPortHooks,
-  options: { readonly debugExit?: boolean } = {},
+  options: ChipsetPortOptions = {},
 ): ChipsetPorts {
-  return new LocalPorts(fabric, owner, hooks, options.debugExit ?? false);
+  return new LocalPorts(fabric, owner, hooks, options);
 }
 
 class LocalPorts implements ChipsetPorts {
@@ -67,13 +85,15 @@ class LocalPorts implements ChipsetPorts {
   readonly #hooks: ChipsetPortHooks;
   readonly #page: ChipsetPage;
   readonly #kinds: readonly PortKind[];
+  readonly #machine: FwCfg.FwCfgMachine;
 
-  constructor(fabric: InterruptFabric, owner: number, hooks: ChipsetPortHooks, debugExit: boolean) {
+  constructor(fabric: InterruptFabric, owner: number, hooks: ChipsetPortHooks, options: ChipsetPortOptions) {
     this.#fabric = fabric;
     this.#owner = owner;
     this.#hooks = hooks;
     this.#page = viewChipsetPage(fabric.words.buffer, fabric.chipset * 4, C.CHIPSET_PAGE_BYTES);
-    this.#kinds = mapPorts(debugExit);
+    this.#kinds = mapPorts(options.debugExit ?? false);
+    this.#machine = { vcpus: fabric.vcpuCount, ramBytes: options.ramBytes ?? 0 };
   }
 
   covers(port: number, size: number): boolean {
@@ -99,6 +119,7 @@ class LocalPorts implements ChipsetPorts {
     try {
       const kind = this.#kinds[port];
       if (kind === 'acpi') this.#writeAcpi(port, size, value);
+      else if (kind === 'fw-cfg') FwCfg.fwCfgSelect(this.#page, value);
       else if (kind === 'debug-exit') this.#hooks.debugExit(value >>> 0);
       else for (let i = 0; i < size; i++) this.#writeByte(port + i, (value >>> (8 * i)) & 0xff);
     } finally {
@@ -127,6 +148,8 @@ class LocalPorts implements ChipsetPorts {
         return this.#readRtc(port);
       case 'port92':
         return getWord(page, C.PORT92);
+      case 'fw-cfg':
+        return port === FwCfg.FW_CFG_DATA_PORT ? FwCfg.fwCfgRead(page, this.#machine) : 0;
       case 'debug-exit':
         return 0;
       default:
@@ -211,6 +234,7 @@ function mapPorts(debugExit: boolean): PortKind[] {
   kinds.fill('rtc', RTC_BASE, RTC_BASE + 2);
   kinds[PORT_92] = 'port92';
   kinds.fill('acpi', Acpi.ACPI_PORTS_START, Acpi.ACPI_PORTS_END);
+  kinds.fill('fw-cfg', FwCfg.FW_CFG_SELECTOR_PORT, FwCfg.FW_CFG_DATA_PORT + 1);
   kinds[0x80] = 'post';
   kinds[0xed] = 'post';
   if (debugExit) kinds.fill('debug-exit', ISA_DEBUG_EXIT_PORT, ISA_DEBUG_EXIT_PORT + 4);

@@ -125,6 +125,8 @@ export const COUNT_BLOCKS = 840,
 /** MTRRs: fixed (11 × 8) then variable base/mask (8 × 16). Values are stored, not obeyed. */
 export const MTRR_FIXED = 864;
 export const MTRR_VARIABLE = 960;
+/** Machine-check banks: CTL STATUS ADDR MISC of each, 8 bytes a register. */
+export const MCE_BANKS = 1088;
 
 /** x87: ST registers by physical number R0–R7, 16 bytes each: 64-bit mantissa then u16 sign and exponent. MMi is Ri's mantissa. */
 export const X87 = 1152;
@@ -182,6 +184,7 @@ export const PENDING_KICK = 2; // pause, stop or another word from the kernel
 export const PENDING_TLB_FLUSH = 4; // another vCPU asks to drop all TLB entries and jump caches (and acknowledge)
 export const PENDING_CODE_WRITE = 8; // entries wait in the invalidation log
 export const PENDING_NMI = 16;
+export const PENDING_NMI_AGAIN = 512; // one more NMI came before the first was taken
 export const PENDING_INIT = 32;
 export const PENDING_SIPI = 64;
 export const PENDING_TIMER = 128; // the timer actor says that the TSC deadline or LAPIC timer expired

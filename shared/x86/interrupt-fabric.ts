@@ -38,11 +38,12 @@ export function createInterruptFabric(
   };
 }
 
-/** Sets PENDING bits of a vCPU and wakes it from HLT. Release: pairs with the run loop's clearing exchange. */
-export function signalVcpu(fabric: InterruptFabric, vcpu: number, pendingBits: number): void {
+/** Sets PENDING bits of a vCPU and wakes it from HLT; the word as it was. Release: pairs with the run loop's clearing exchange. */
+export function signalVcpu(fabric: InterruptFabric, vcpu: number, pendingBits: number): number {
   const index = fabric.pending[vcpu]!;
-  Atomics.or(fabric.words, index, pendingBits);
+  const was = Atomics.or(fabric.words, index, pendingBits);
   Atomics.notify(fabric.words, index);
+  return was;
 }
 
 /** Acquire load of a word of a vCPU's LAPIC page, `offset` in bytes. */

@@ -7,6 +7,7 @@ import {
   PENDING_INIT,
   PENDING_INTERRUPT,
   PENDING_NMI,
+  PENDING_NMI_AGAIN,
   PENDING_SIPI,
   PENDING_TIMER,
 } from '#shared/x86/cpu-state.js';
@@ -15,7 +16,8 @@ import * as L from '#shared/x86/lapic-layout.js';
 import { APIC_BASE_BSP, APIC_BASE_EN, APIC_BASE_EXTD, APIC_BASE_RESET } from '#shared/x86/lapic-registers.js';
 
 /** PENDING bits that come from LAPICs. */
-const MESSAGES = PENDING_INTERRUPT | PENDING_NMI | PENDING_INIT | PENDING_SIPI | PENDING_TIMER;
+const MESSAGES =
+  PENDING_INTERRUPT | PENDING_NMI | PENDING_NMI_AGAIN | PENDING_INIT | PENDING_SIPI | PENDING_TIMER;
 
 /**
  * Power-on: vCPU 0 is the bootstrap processor, its LAPIC as firmware leaves it: software-enabled, LINT0 and LINT1 in virtual

@@ -88,12 +88,18 @@ export class MsrFile {
     this.#set(S.MISC_ENABLE, 1, 0); // fast strings
     const offset = -Math.floor(this.#bootNs[0]!);
     this.#set(S.TSC_OFFSET, offset, Math.floor(offset / TWO_32));
+    for (let bank = 0; bank < M.MCE_BANK_COUNT; bank++) this.#set(S.MCE_BANKS + bank * 32, -1, -1);
     this.#resetMtrrs();
   }
 
   /** RDMSR: the value in {@link lo} and {@link hi}; false is #GP. */
   read(index: number): boolean {
-    const slot = PLAIN.get(index) ?? CANONICAL.get(index) ?? mtrrSlot(index) ?? wordSlot(index);
+    const slot =
+      PLAIN.get(index) ??
+      CANONICAL.get(index) ??
+      mtrrSlot(index) ??
+      wordSlot(index) ??
+      machineCheckSlot(index);
     if (slot !== undefined)
       return this.#give(this.#words[this.#word(slot)]!, this.#words[this.#word(slot) + 1]!);
     const constant = CONSTANT.get(index);
@@ -107,9 +113,7 @@ export class MsrFile {
       const { timer } = this.#lapic;
       return this.#give(timer.readTscDeadlineLow(), timer.readTscDeadlineHigh());
     }
-    const bank = index - M.IA32_MC0_CTL;
-    if (bank < 0 || bank >= M.MCE_BANK_COUNT * 4) return false;
-    return (bank & 3) === 0 ? this.#give(-1, -1) : this.#give(0, 0);
+    return false;
   }
 
   /** RDTSC: the counter in {@link lo} and {@link hi}. Without a bigint: guests read it all the time. */
@@ -181,13 +185,19 @@ export class MsrFile {
         return zero ? MSR_OK : MSR_GP;
       case M.IA32_DEBUGCTL: // LBR and BTF are accepted and do nothing
         return (lo & ~3) === 0 && hi === 0 ? MSR_OK : MSR_GP;
-      default: {
-        const bank = index - M.IA32_MC0_CTL;
-        if (bank < 0 || bank >= M.MCE_BANK_COUNT * 4) return MSR_GP;
-        const allOnes = (lo & hi) === -1;
-        return zero || ((bank & 3) === 0 && allOnes) ? MSR_OK : MSR_GP;
-      }
+      default:
+        return this.#writeMachineCheck(index, lo, hi);
     }
+  }
+
+  /** SDM vol. 3 §16.3.2: all or none of CTL's bits; STATUS can only be cleared; ADDR and MISC hold anything. */
+  #writeMachineCheck(index: number, lo: number, hi: number): MsrWriteResult {
+    const slot = machineCheckSlot(index);
+    if (slot === undefined) return MSR_GP;
+    const zero = lo === 0 && hi === 0;
+    const register = (index - M.IA32_MC0_CTL) & 3;
+    const allowed = register >= 2 || zero || (register === 0 && (lo & hi) === -1);
+    return allowed ? this.#set(slot, lo, hi) : MSR_GP;
   }
 
   /** SDM vol. 3 §2.2.1. LMA is the processor's; LME cannot change under paging. */
@@ -307,6 +317,11 @@ function mtrrSlot(index: number): number | undefined {
     return S.MTRR_FIXED + 24 + (index - M.IA32_MTRR_FIX4K_C0000) * 8;
   }
   return undefined;
+}
+
+function machineCheckSlot(index: number): number | undefined {
+  const register = index - M.IA32_MC0_CTL;
+  return register >= 0 && register < M.MCE_BANK_COUNT * 4 ? S.MCE_BANKS + register * 8 : undefined;
 }
 
 function isMtrrValue(index: number, lo: number, hi: number): boolean {

@@ -52,6 +52,7 @@ const IF = 1 << 9;
 const TF = 1 << 8;
 const RF = 1 << 16;
 const NMI_VECTOR = 2;
+const NMIS = S.PENDING_NMI | S.PENDING_NMI_AGAIN;
 
 export class Engine {
   readonly #p: EngineParts;
@@ -350,14 +351,7 @@ export class Engine {
       lapic.timerExpired(this.#p.nowNs());
     }
     if ((pending & (S.PENDING_INIT | S.PENDING_SIPI)) !== 0) this.#serveStartup(pending);
-    if (
-      (pending & S.PENDING_NMI) !== 0 &&
-      i32[S.ACTIVITY / 4]! <= S.ACTIVITY_HALTED &&
-      i32[S.INTERRUPT_SHADOW / 4] === 0
-    ) {
-      this.#clear(S.PENDING_NMI);
-      this.#serveNmi();
-    }
+    if ((pending & NMIS) !== 0 && i32[S.INTERRUPT_SHADOW / 4] === S.SHADOW_NONE) this.#serveNmi();
     if ((loadPending(i32, S.PENDING / 4) & S.PENDING_INTERRUPT) !== 0) this.#serveInterrupt();
     if ((pending & S.PENDING_KICK) !== 0) {
       this.#clear(S.PENDING_KICK);
@@ -366,13 +360,16 @@ export class Engine {
     return false;
   }
 
+  /** One is served, one more is kept; those that reach a processor that waits for SIPI are lost. */
   #serveNmi(): void {
     const i32 = this.#i32;
+    const both = (clearPending(i32, S.PENDING / 4, NMIS) & NMIS) === NMIS;
+    if (i32[S.ACTIVITY / 4]! > S.ACTIVITY_HALTED) return;
     if ((i32[S.NMI_STATE / 4]! & S.NMI_BLOCKED) !== 0) {
       i32[S.NMI_STATE / 4]! |= S.NMI_KEPT;
       return;
     }
-    i32[S.NMI_STATE / 4] = S.NMI_BLOCKED;
+    i32[S.NMI_STATE / 4] = S.NMI_BLOCKED | (both ? S.NMI_KEPT : 0);
     this.#wake();
     this.#deliver(NMI_VECTOR, 'nmi');
   }

@@ -251,6 +251,21 @@ describe('multiboot', () => {
     expect(memory.readU8(base + 0x80)).toBe(0xee);
   });
 
+  test('a kernel where the boot information usually is gets it behind itself', () => {
+    const image = Uint8Array.from([
+      ...multibootHeader(0x1_0000, [0x8000, 0x8000, 0, 0xb000, 0x8020]),
+      ...CODE,
+    ]);
+    const { rbx } = loadKernel(memory, image, OPTIONS);
+    expect(rbx).toBeGreaterThanOrEqual(MIB);
+    expect(stringAt(memory, memory.readU32(rbx + 16))).toBe('dir/kernel quiet x=1');
+    expect(memory.readU32(memory.readU32(rbx + 24) + 4) - memory.readU32(memory.readU32(rbx + 24))).toBe(
+      5000,
+    );
+    expect([...memory.slice(0x8020, 3)!]).toEqual([...CODE]);
+    expect(memory.readU32(0x9800)).toBe(0);
+  });
+
   test.each([
     ['unknown requirement', multibootHeader(0x10), /features/],
     ['flat without addresses', multibootHeader(3), /no load addresses/],
@@ -270,11 +285,7 @@ describe('multiboot', () => {
       /contradict/,
     ],
     ['entry outside', multibootHeader(0x1_0000, [0x20_0000, 0x20_0000, 0, 0, 0x10_0000]), /entry is outside/],
-    [
-      'over the boot information',
-      multibootHeader(0x1_0000, [0x9800, 0x9800, 0, 0, 0x9800]),
-      /over the boot information/,
-    ],
+    ['over the GDT', multibootHeader(0x1_0000, [0x500, 0x500, 0, 0, 0x520]), /over the GDT/],
     ['beyond RAM', multibootHeader(0x1_0000, [0x800_0000, 0x800_0000, 0, 0, 0x800_0000]), /at least 129 MiB/],
   ])('%s is refused', (_, header, message) => {
     expect(() => loadKernel(memory, Uint8Array.from([...header, ...CODE]), OPTIONS)).toThrow(message);

@@ -6,6 +6,8 @@ import { createChipsetPorts } from '#shared/x86/chipset-ports.js';
 import { ioapicWrite } from '#shared/x86/ioapic-page.js';
 import { buildInterruptMachine, enableLapics, START_NS } from '../../../support/interrupt-machine.js';
 
+const RAM_BYTES = 0x1_2345_0000;
+
 function build(debugExit = false) {
   const machine = buildInterruptMachine(1);
   const events: string[] = [];
@@ -17,7 +19,10 @@ function build(debugExit = false) {
     reset: () => void events.push('reset'),
     debugExit: (value: number) => void events.push(`exit ${value}`),
   };
-  const ports = createChipsetPorts(machine.fabric, vcpuLockOwner(0), hooks, { debugExit });
+  const ports = createChipsetPorts(machine.fabric, vcpuLockOwner(0), hooks, {
+    debugExit,
+    ramBytes: RAM_BYTES,
+  });
   return { machine, ports, events };
 }
 
@@ -52,6 +57,21 @@ describe('ways to end', () => {
     expect(ports.covers(0xcf8, 4)).toBe(false);
     expect(ports.covers(0xcf9, 4)).toBe(false);
     expect(ports.covers(0x3f8, 1)).toBe(false);
+  });
+});
+
+describe('fw_cfg', () => {
+  test.each([
+    ['signature', 0, [0x51, 0x45, 0x4d, 0x55]],
+    ['RAM size', 3, [0, 0, 0x45, 0x23, 1, 0, 0, 0, 0]],
+    ['processors', 5, [1, 0]],
+    ['an item that is not there', 0x11, [0, 0, 0, 0]],
+  ])('%s', (_, key, bytes) => {
+    const { ports } = build();
+    ports.portWrite(0x510, 2, 0);
+    ports.portRead(0x511, 1);
+    ports.portWrite(0x510, 2, key);
+    expect(bytes.map(() => ports.portRead(0x511, 1))).toEqual(bytes);
   });
 });
 

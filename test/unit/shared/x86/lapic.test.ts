@@ -4,6 +4,7 @@ import {
   PENDING_INIT,
   PENDING_INTERRUPT,
   PENDING_NMI,
+  PENDING_NMI_AGAIN,
   PENDING_SIPI,
   SIPI_VECTOR,
 } from '#shared/x86/cpu-state.js';
@@ -184,6 +185,10 @@ describe('IPIs', () => {
     sender.mmioWrite(ICR_HIGH, 1 << 24);
     sender.mmioWrite(ICR, 0x0400);
     expect(machine.takePending(1)).toBe(PENDING_NMI);
+    sender.mmioWrite(ICR, 0x0400);
+    sender.mmioWrite(ICR, 0x0400);
+    sender.mmioWrite(ICR, 0x0400);
+    expect(machine.takePending(1)).toBe(PENDING_NMI | PENDING_NMI_AGAIN);
     expect(machine.takePending(0)).toBe(0);
   });
 

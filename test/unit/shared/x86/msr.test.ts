@@ -31,6 +31,9 @@ describe('MSRs', () => {
     ['SYSENTER_EIP', 0x176, 0xffff_ffff_8100_1000n],
     ['PAT', 0x277, 0x0407_0506_0007_0106n],
     ['MTRR physbase', 0x200, 0xe000_0000n],
+    ['MC0_CTL, none', 0x400, 0n],
+    ['MC1_ADDR', 0x406, 0xaaaa_aaaa_aaaa_aaaan],
+    ['MC1_MISC', 0x407, (1n << 64n) - 1n],
     ['MTRR fixed', 0x26f, 0x0505_0505_0505_0505n],
   ])('%s reads as written', (_, index, value) => {
     const machine = buildInterruptMachine(1);
@@ -50,6 +53,8 @@ describe('MSRs', () => {
     ['a constant', 0x10a, 0n],
     ['SPEC_CTRL, not announced', 0x48, 1n],
     ['MC0_STATUS, not zero', 0x401, 1n],
+    ['MC0_CTL, some bits', 0x400, 5n],
+    ['a bank that is not there', 0x408, 0n],
     ['x2APIC while in xAPIC mode', 0x808, 0n],
   ])('#GP: %s', (_, index, value) => {
     expect(write(buildInterruptMachine(1), index, value)).toBe(MSR_GP);
