@@ -135,6 +135,7 @@ export class VirtioPciTransport implements RegisterHandler {
 
   /** Device configuration changed: a new generation of it, and an interrupt. */
   configChanged(): void {
+    this.#set(D.CONFIG_CHANGING, 1);
     this.#set(D.CONFIG_GENERATION, (this.#get(D.CONFIG_GENERATION) + 1) & 0xff);
     this.#interruptConfig();
   }
@@ -175,6 +176,7 @@ export class VirtioPciTransport implements RegisterHandler {
     this.#set(D.QUEUE_SELECT, 0);
     this.#set(D.CONFIG_GENERATION, 0);
     this.#set(D.ISR_STATUS, 0);
+    this.#set(D.CONFIG_CHANGING, 0);
     this.#notified = 0;
     this.#owesInterrupts = false;
     this.#device.reset();
@@ -204,23 +206,31 @@ export class VirtioPciTransport implements RegisterHandler {
     this.#msix.signal(queue.get(Q.QUEUE_MSIX_VECTOR));
   }
 
+  /** Ends what CONFIG_CHANGING began. */
   #interruptConfig(): void {
-    if ((this.status & C.VIRTIO_STATUS_DRIVER_OK) === 0) return;
-    this.#set(D.ISR_STATUS, this.#get(D.ISR_STATUS) | ISR_CONFIG);
-    this.#msix.signal(this.#get(D.CONFIG_MSIX_VECTOR));
+    this.#env.failpoint('config.changed');
+    if ((this.status & C.VIRTIO_STATUS_DRIVER_OK) !== 0) {
+      this.#set(D.ISR_STATUS, this.#get(D.ISR_STATUS) | ISR_CONFIG);
+      this.#msix.signal(this.#get(D.CONFIG_MSIX_VECTOR));
+    }
+    this.#set(D.CONFIG_CHANGING, 0);
   }
 
-  /** After a restart nobody knows whether the last completions were signalled; one interrupt too many does no harm. */
+  /**
+   * After a restart nobody knows whether the last completions were signalled; one interrupt too many does no harm. That of
+   * a configuration which did not change would: Linux tells the user that the disk has a new size.
+   */
   #sendOwedInterrupts(): void {
     this.#owesInterrupts = false;
     this.#msix.sendPending();
     if ((this.status & C.VIRTIO_STATUS_DRIVER_OK) === 0) return;
     for (const queue of this.queues) if (queue.isOpen) this.#msix.signal(queue.get(Q.QUEUE_MSIX_VECTOR));
-    this.#interruptConfig();
+    if (this.#get(D.CONFIG_CHANGING) !== 0) this.#interruptConfig();
   }
 
   /** §2.1.2: the guest's error is said to the guest; nothing is served until it resets the device. */
   #needsReset(error: GuestError, queue: number): void {
+    this.#set(D.CONFIG_CHANGING, 1);
     this.#set(D.DEVICE_STATUS, this.status | C.VIRTIO_STATUS_DEVICE_NEEDS_RESET);
     this.#interruptConfig();
     this.#env.onGuestError?.(error, queue);

@@ -60,6 +60,25 @@ describe('virtio-rng', () => {
     expect(map.isStale(offset, 0)).toBe(true);
   });
 
+  it('comes back with an interrupt for its queue, and none for a configuration that did not change', () => {
+    const rng = makeRng();
+    rng.restart();
+    rng.settle();
+    expect([rng.takeInterrupt(0), rng.takeInterrupt(1)]).toEqual([false, true]);
+  });
+
+  it('says that it needs a reset, wherever it dies meanwhile', () => {
+    for (let hit = 1; hit < 20; hit++) {
+      const rng = makeRng();
+      rng.killAtHit = rng.hits + hit;
+      rng.driver.queues[0]!.post([Uint8Array.of(1)]);
+      rng.driver.notify(0);
+      rng.settle();
+      expect(rng.driver.needsReset).toBe(true);
+      expect(rng.takeInterrupt(0), `killed at hit ${hit}`).toBe(true);
+    }
+  });
+
   it('asks for a reset when a buffer is not for writing', () => {
     const rng = makeRng();
     rng.driver.queues[0]!.post([Uint8Array.of(1)]);
