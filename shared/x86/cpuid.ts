@@ -37,8 +37,8 @@ const LEAF1_ECX = bits(0, 9, 13, 19, 20, 21, 23, 24, 31);
 const LEAF1_EDX = bits(0, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26);
 const LEAF1_EDX_APIC = bits(9);
 const LEAF1_EDX_HTT = bits(28);
-// TSC_ADJUST SMEP ERMS SMAP
-const LEAF7_EBX = bits(1, 7, 9, 20);
+// TSC_ADJUST, FDP kept for exceptions only, SMEP ERMS, FCS and FDS deprecated, SMAP
+const LEAF7_EBX = bits(1, 6, 7, 9, 13, 20);
 // FSRM ARCH_CAPABILITIES
 const LEAF7_EDX = bits(4, 29);
 // LAHF

@@ -1,6 +1,13 @@
 // What x87 semantics share: the checks of a waiting instruction, memory operands on their way to and from VECTOR_SCRATCH, the commit
 // of a store. Intel SDM vol. 1 §8.1.8, §8.6–8.7. The arithmetic is in the engine's helpers.
-import { VECTOR_SCRATCH, X87_DP, X87_STATUS, X87_TAGS, X87_TOP, X87_TRAP } from '#shared/x86/cpu-state.js';
+import {
+  HELPER_ARG2,
+  VECTOR_SCRATCH,
+  X87_STATUS,
+  X87_TAGS,
+  X87_TOP,
+  X87_TRAP,
+} from '#shared/x86/cpu-state.js';
 import type {
   Emitter,
   Operands,
@@ -69,7 +76,7 @@ function operandAddress(op: Operands, type: number, access: 'read' | 'write'): V
 }
 
 function noteOperand(e: Emitter, op: Operands): void {
-  e.setState('i64', X87_DP, op.effectiveAddress(0));
+  e.setState('i64', HELPER_ARG2, op.effectiveAddress(0));
 }
 
 /** Loads the memory operand into VECTOR_SCRATCH. */
@@ -93,6 +100,7 @@ export const STORE_TRUNCATE = 2;
 export function storeOperand(e: Emitter, op: Operands, type: number, control: number): void {
   const linear = operandAddress(op, type, 'write');
   const bytes = TYPE_BYTES[type]!;
+  noteOperand(e, op);
   e.helper('x87_store_memory', [e.i32(type), e.i32(control)]);
   e.if(e.getState('i32', VECTOR_SCRATCH + 28), () => {
     if (bytes === 10) {
@@ -100,7 +108,6 @@ export function storeOperand(e: Emitter, op: Operands, type: number, control: nu
       e.store(linear, 8, e.getState('i64', VECTOR_SCRATCH));
     } else e.store(linear, bytes, e.getState(bytes === 8 ? 'i64' : 'i32', VECTOR_SCRATCH));
   });
-  noteOperand(e, op);
   e.setState('i32', X87_STATUS, e.getState('i32', VECTOR_SCRATCH + 16));
   e.setState('i32', X87_TOP, e.getState('i32', VECTOR_SCRATCH + 20));
   e.setState('i32', X87_TAGS, e.getState('i32', VECTOR_SCRATCH + 24));

@@ -15,6 +15,7 @@ import { ROUND_ZERO } from '#shared/x86/softfloat/rounding.js';
 import { extendedConstant } from '#shared/x86/softfloat/constant.js';
 import {
   C1,
+  ES,
   INDEFINITE,
   SOURCE_BCD,
   SOURCE_F32,
@@ -84,6 +85,7 @@ export function storeMemory(unit: X87Unit, type: number, control: number): numbe
   const stored = prepareStore(unit, type, control);
   if (stored && (control & 1) !== 0) unit.pop();
   page.setInt32(COMMIT_STATUS, unit.status, true);
+  if ((unit.status & ES) !== 0) unit.noteOperand();
   page.setInt32(COMMIT_TOP, unit.top, true);
   page.setInt32(COMMIT_TAGS, unit.tags, true);
   page.setInt32(COMMIT_STORE, stored ? 1 : 0, true);

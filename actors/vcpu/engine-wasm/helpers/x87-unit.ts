@@ -2,10 +2,12 @@
 // (exceptions). Status lives without TOP; ES and B always follow from the flags and masks. FCS and FDS are deprecated
 // and stay zero.
 import {
+  HELPER_ARG2,
   RIP,
   VECTOR_SCRATCH,
   X87,
   X87_CONTROL,
+  X87_DP,
   X87_IP,
   X87_STATUS,
   X87_TAGS,
@@ -107,6 +109,11 @@ export class X87Unit {
   noteInstruction(): void {
     this.page.setInt32(X87_IP, this.page.getInt32(RIP, true), true);
     this.page.setInt32(X87_IP + 4, this.page.getInt32(RIP + 4, true), true);
+  }
+
+  /** The data pointer changes with an unmasked exception only (CPUID.7.0:EBX[6]). */
+  noteOperand(): void {
+    this.page.setBigUint64(X87_DP, this.page.getBigUint64(HELPER_ARG2, true), true);
   }
 
   /** Byte offset of ST(i)'s physical register. */

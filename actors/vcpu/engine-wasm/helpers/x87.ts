@@ -38,7 +38,7 @@ import {
   storeStack,
 } from './x87-transfer.js';
 import { transcendental } from './x87-transcendental.js';
-import { X87Unit } from './x87-unit.js';
+import { ES, X87Unit } from './x87-unit.js';
 
 /** The part of a CpuContext that these helpers need: a view of the state page. */
 export interface StatePageOwner {
@@ -69,16 +69,26 @@ function onUnit(body: (unit: X87Unit, a0: number, a1: number, a2: number) => num
   return (cpu, a0, a1, a2) => body(x87UnitOf(cpu), a0, a1, a2);
 }
 
+/** An instruction with a memory operand: the data pointer is kept when an unmasked exception comes of it. */
+function withOperand(body: (unit: X87Unit, a0: number, a1: number) => number): PageHelper {
+  return (cpu, a0, a1) => {
+    const unit = x87UnitOf(cpu);
+    const exit = body(unit, a0, a1);
+    if ((unit.status & ES) !== 0) unit.noteOperand();
+    return exit;
+  };
+}
+
 export const X87_HELPERS: Readonly<Record<string, PageHelper>> = {
   x87_binary_stack: onUnit(binaryStack),
-  x87_binary_memory: onUnit(binaryMemory),
+  x87_binary_memory: withOperand(binaryMemory),
   x87_compare_stack: onUnit(compareStack),
-  x87_compare_memory: onUnit(compareMemory),
+  x87_compare_memory: withOperand(compareMemory),
   x87_compare_zero: onUnit(compareZero),
   x87_compare_flags: onUnit(compareFlags),
   x87_examine: onUnit(examine),
   x87_unary: onUnit(unary),
-  x87_load_memory: onUnit(loadMemory),
+  x87_load_memory: withOperand(loadMemory),
   x87_load_stack: onUnit(loadStack),
   x87_load_constant: onUnit(loadConstant),
   x87_store_memory: onUnit(storeMemory),
