@@ -30,11 +30,13 @@ export function createVirtioBehaviour(
   const { ramOffset } = ctx.layout.ram;
   const states = ctx.layout.vcpus.map((vcpu) => vcpu.state);
   const codeMap = new CodeMap(ctx.views.i32, ctx.layout.shared.codeMap, ramOffset, states);
+  const tracer = ctx.trace?.virtio === true ? ctx.trace : undefined;
   const transport = new VirtioPciTransport(
     {
       views: ctx.views,
       ram: ctx.ram,
       failpoint: ctx.failpoint,
+      trace: tracer && ((text) => tracer.event('virtio', text)),
       statePage: ctx.statePage,
       registerPage: ctx.registerPage,
       pci,

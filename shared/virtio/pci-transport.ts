@@ -63,7 +63,7 @@ export class VirtioPciTransport implements RegisterHandler {
     this.#u32 = env.views.u32;
     this.#state = places.header >>> 2;
     this.#msix = new MsixFunction(env.views, env.pci, P.msixPlace(device.queueSizes.length), env.sendMsi);
-    this.queues = device.queueSizes.map((size, i) => new DeviceQueue(env, places.queues[i]!, size));
+    this.queues = device.queueSizes.map((size, i) => new DeviceQueue(env, places.queues[i]!, size, i));
     this.recover();
   }
 
@@ -161,6 +161,7 @@ export class VirtioPciTransport implements RegisterHandler {
 
   /** Device reset, §2.4: as after power-on. */
   reset(): void {
+    this.#env.trace?.('reset');
     this.#set(D.DEVICE_STATUS, 0);
     this.#env.failpoint('reset.begun');
     for (const queue of this.queues) queue.reset(C.VIRTIO_MSI_NO_VECTOR);
@@ -233,6 +234,7 @@ export class VirtioPciTransport implements RegisterHandler {
     this.#set(D.CONFIG_CHANGING, 1);
     this.#set(D.DEVICE_STATUS, this.status | C.VIRTIO_STATUS_DEVICE_NEEDS_RESET);
     this.#interruptConfig();
+    this.#env.trace?.(`queue ${queue} guest error ${error}`);
     this.#env.onGuestError?.(error, queue);
   }
 
@@ -342,6 +344,7 @@ export class VirtioPciTransport implements RegisterHandler {
       next &= ~(C.VIRTIO_STATUS_FEATURES_OK | C.VIRTIO_STATUS_DRIVER_OK);
     }
     this.#set(D.DEVICE_STATUS, next);
+    this.#env.trace?.(`status ${next}`);
     this.#env.failpoint('status.written');
     // Not only on the edge: the same write may be served again after a restart.
     if ((next & C.VIRTIO_STATUS_DRIVER_OK) === 0 || !this.#isLive) return;

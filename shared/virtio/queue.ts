@@ -46,6 +46,8 @@ export interface QueueEnvironment {
   readonly failpoint: Failpoint;
   /** Called before the guest learns of bytes that the device wrote into RAM: arena offset and length. */
   readonly ramWritten?: ((offset: number, length: number) => void) | undefined;
+  /** With `--trace virtio`: a line for every request taken and given back. */
+  readonly trace?: ((text: string) => void) | undefined;
 }
 
 export class DeviceQueue {
@@ -57,14 +59,16 @@ export class DeviceQueue {
   readonly #u32: Uint32Array;
   /** Word index of the queue's block. */
   readonly #at: number;
+  readonly #index: number;
   #ring: Ring = NO_RING;
   /** In-flight positions that an earlier generation left, oldest first. */
   #leftOver: number[] = [];
   /** Used index at the last interrupt; undefined: interrupt in any case. */
   #signalledUsed: number | undefined;
 
-  /** `stateOffset`: the block's byte offset in the arena; {@link S.queueStateWords} words. */
-  constructor(env: QueueEnvironment, stateOffset: number, maxSize: number) {
+  /** `stateOffset`: the block's byte offset in the arena; {@link S.queueStateWords} words. `index`: its number, for the trace. */
+  constructor(env: QueueEnvironment, stateOffset: number, maxSize: number, index = 0) {
+    this.#index = index;
     this.#env = env;
     this.#u32 = env.views.u32;
     this.#at = stateOffset >>> 2;
@@ -164,6 +168,7 @@ export class DeviceQueue {
     this.#env.failpoint('inflight.set');
     this.set(S.QUEUE_NEXT_AVAIL, (position + 1) & 0xffff);
     this.#env.failpoint('request.received');
+    this.#traceTaken(chain);
     return TAKEN;
   }
 
@@ -175,7 +180,18 @@ export class DeviceQueue {
     chain.position = position;
     chain.mark = this.#u32[entry + S.ENTRY_MARK]!;
     chain.resumed = true;
+    this.#traceTaken(chain);
     return TAKEN;
+  }
+
+  #traceTaken(chain: DescriptorChain): void {
+    const { trace } = this.#env;
+    if (trace === undefined) return;
+    const { head, readableBytes, writableBytes, resumed } = chain;
+    const again = resumed ? ' again' : '';
+    trace(
+      `queue ${this.#index} take${again} head ${head} readable ${readableBytes} writable ${writableBytes}`,
+    );
   }
 
   /** Is there a request that {@link take} would find? */
@@ -202,6 +218,7 @@ export class DeviceQueue {
     onCommit?.(commit);
     this.#settle(chain.position, nextUsed);
     failpoint('inflight.cleared');
+    this.#env.trace?.(`queue ${this.#index} used head ${chain.head} length ${length}`);
   }
 
   #settle(position: number, nextUsed: number): void {

@@ -72,7 +72,10 @@ it(
     expect(stderr).toBe(`${sum}  /dev/vdb\n`);
     expect(exitCode).toBe(0);
     const lines = stdout.trimEnd().split('\n');
-    expect(lines.findIndex((line, i) => line !== String(i + 1)), 'first wrong line').toBe(-1);
+    expect(
+      lines.findIndex((line, i) => line !== String(i + 1)),
+      'first wrong line',
+    ).toBe(-1);
     expect(lines.length).toBeGreaterThan(500);
     expect(generations).toEqual(VICTIMS.map(() => KILLS + 1));
     await vm.stop();

@@ -3,6 +3,8 @@
 import { describe, expect, it } from 'vitest';
 import { createVirtioRng } from '#actors/virtio-rng/actor.js';
 import { doorbellIndex, takeDoorbell, BELL_CONFIG } from '#shared/ipc/doorbell.js';
+import { BusClient, SPACE_MMIO, SPACE_PORT } from '#shared/ipc/register-bus.js';
+import { ECAM_BASE } from '#shared/acpi/platform.js';
 import * as R from '#shared/pci/registers.js';
 import * as P from '#shared/virtio/pci-layout.js';
 import { rngFunctionPlan } from '#shared/virtio/rng.js';
@@ -106,6 +108,35 @@ describe('PCI config space', () => {
     expect(device.driver.status).toBe(3);
     access(P.REGISTER_BAR_BYTES, 4);
     expect(config.read(BDF, window + 16, 4)).toBe(0);
+  });
+});
+
+describe('the register bus of a vCPU', () => {
+  it('serves config space itself and finds a BAR where the guest moved it', () => {
+    const device = makeDevice();
+    const { views, layout, pci } = device;
+    const bus = new BusClient(views, layout, 0);
+    bus.write(SPACE_PORT, CF8, 4, (0x8000_0000 | (BDF << 8)) >>> 0, 0);
+    bus.read(SPACE_PORT, CF8 + 6, 2);
+    expect(bus.lo).toBe(0x1044);
+    bus.read(SPACE_MMIO, ECAM_BASE + (BDF << 12) + 0x2c, 2);
+    expect(bus.lo).toBe(0x1af4);
+    bus.read(SPACE_MMIO, ECAM_BASE + (BDF << 12) + 0x10, 8);
+    expect([bus.lo, bus.hi]).toEqual([pci.bars[0]!.address, pci.bars[1]!.address]);
+    bus.write(SPACE_MMIO, ECAM_BASE + (BDF << 12) + 0x14, 4, 0xd800_0000, 0);
+    bus.write(SPACE_MMIO, 0xd800_0000 + 8, 4, 0x1234, 0);
+    expect(views.u32[(pci.msix.offset + 8) >>> 2]).toBe(0x1234);
+    bus.read(SPACE_MMIO, pci.bars[1]!.address + 8, 4);
+    expect(bus.lo).toBe(0xffff_ffff);
+  });
+
+  it('rings the device when the MSI-X table is written, for messages that wait for the unmasking', () => {
+    const { views, layout, pci } = makeDevice();
+    const bell = doorbellIndex(layout.actors[ACTOR]!.doorbell);
+    takeDoorbell(views.i32, bell);
+    const bus = new BusClient(views, layout, 0);
+    bus.write(SPACE_MMIO, pci.bars[1]!.address + 12, 4, 0, 0);
+    expect(takeDoorbell(views.i32, bell)).toBe(BELL_CONFIG);
   });
 });
 
