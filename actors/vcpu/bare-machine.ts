@@ -29,6 +29,7 @@ const P_RW_US = 7;
 const P_RW = 2n;
 const P_NX = 1n << 63n;
 const TABLES_PAGES = 512;
+const REAL_MODE_BYTES = 0x110000;
 
 /** A machine of `ramBytes`; make one and use it for many runs. */
 export class BareMachine {
@@ -40,6 +41,8 @@ export class BareMachine {
   readonly stateOffset: number;
   readonly #ramOffset: number;
   readonly #ramBytes: number;
+  /** Whether an exception ends the run; else it is delivered to the code that runs. */
+  intercepts: (vector: number) => boolean = () => true;
   #end: BareEnd | undefined;
   #nextPage = 0;
   #nextTable = 0;
@@ -88,6 +91,7 @@ export class BareMachine {
       image: loadInterpreterImage(),
       heat,
       interceptException: (vector, errorCode) => {
+        if (!this.intercepts(vector)) return false;
         const cr2 = this.view.getBigUint64(this.stateOffset + S.CR2, true);
         this.#end = { kind: 'exception', vector, errorCode, cr2 };
         return true;
@@ -106,7 +110,8 @@ export class BareMachine {
     this.#nextPage = mode === 16 ? 0 : TABLES_PAGES;
     this.u8.fill(0, this.#ramOffset, this.#ramOffset + 5 * PAGE);
     if (mode !== 16) this.#enterPaging(mode, cpl);
-    else
+    else this.u8.fill(0, this.#ramOffset, this.#ramOffset + Math.min(this.#ramBytes, REAL_MODE_BYTES));
+    if (mode === 16)
       for (const s of [S.ES, S.CS, S.SS, S.DS, S.FS, S.GS])
         reset.setSegment(s, 0, 0, 0xffff, s === S.CS ? 0x9b : 0x93);
     this.setState64(S.CR4, (mode === 16 ? 0 : 1 << 5) | (3 << 9));
@@ -234,6 +239,11 @@ export class BareMachine {
 
   getState64(offset: number): bigint {
     return this.view.getBigUint64(this.stateOffset + offset, true);
+  }
+
+  /** Index of the word by which another thread ends a run: PENDING_KICK there makes run() look at its time. */
+  get pendingIndex(): number {
+    return (this.stateOffset + S.PENDING) >>> 2;
   }
 
   /** Runs from RIP until HLT, an exception, or `timeoutMs` of host time (looked at after exits only). */

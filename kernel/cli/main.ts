@@ -3,11 +3,13 @@
 import { readFileSync } from 'node:fs';
 import { TroupeError } from '../index.js';
 import { RUN_HELP, parseRunArguments } from './args.js';
+import { cpu } from './cpu.js';
 import { EXIT_BAD_INPUT, EXIT_FAILED, run } from './run.js';
 
 const HELP = `usage: troupe <command> [options]
 
   run        boot a virtual machine on this terminal (troupe run --help)
+  cpu        run CPU test vectors (troupe cpu --help)
   help       this text
   version    Troupe's version
 
@@ -34,6 +36,8 @@ async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(RUN_HELP);
       return 0;
     }
+    case 'cpu':
+      return cpu(argv.slice(1));
     case 'help':
     case '--help':
       process.stdout.write(HELP);

@@ -65,6 +65,7 @@ export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
   const mnemonic = formNamed(c.form)?.mnemonic ?? '';
   const open = faulted(c, host) && OPEN_ORDER.test(c.form) && faulted(c, engine);
   if (open && MEMORY_FAULTS.includes(host.trap) && MEMORY_FAULTS.includes(engine.trap)) return found;
+  if (isSegmentFault(c, host) && isSegmentFault(c, engine) && ALIGNED.test(c.form)) return found;
   if (host.trap !== engine.trap || errorOf(host, engine) !== engine.error)
     found.push(`exception: host ${host.trap}(${host.error}) engine ${engine.trap}(${engine.error})`);
   else if (host.trap === PAGE_FAULT && host.cr2 !== engine.cr2)
@@ -92,6 +93,13 @@ export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
   if (!mmxStore && Buffer.compare(host.fx, engine.fx) !== 0)
     compareFloat(mnemonic, host.fx, engine.fx, found);
   return found;
+}
+
+/** An operand both misaligned (#GP) and outside SS (#SS): the manual does not say which comes first. */
+const ALIGNED = /xmmm?128|m128/;
+
+function isSegmentFault(c: Case, outcome: Outcome): boolean {
+  return c.mode !== 64 && faulted(c, outcome) && (outcome.trap === 12 || outcome.trap === 13);
 }
 
 /** A faulting store of an MMX register has switched to MMX state on the host: harmless, as it will run again. */

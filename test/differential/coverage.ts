@@ -8,7 +8,9 @@ import type { CaseMode } from './case-record.js';
 const { CodeExt } = iced;
 
 /** Mnemonics that a user program on the host cannot show, beyond those whose semantics say `notOnHost`. */
-const NOT_COMPARED: Readonly<Record<string, string>> = {};
+const NOT_COMPARED: Readonly<Record<string, string>> = {
+  Into: 'a trap through the IDT',
+};
 
 /** Why `form` is not compared in `mode`; undefined when it is. */
 export function exclusion(form: InstructionForm, mode: CaseMode): string | undefined {

@@ -27,6 +27,13 @@ function writeStackRegister(e: Emitter, op: Operands, register: number, offset: 
 }
 
 function semPush(e: Emitter, op: Operands): void {
+  if (op.kind(0) === 'segment' && op.bits === 32) {
+    // Processors write the selector alone; the upper half of the slot stays.
+    const top = e.sub(stackRegister(e, op, RSP), e.i64(4));
+    e.store(stackLinear(e, op, top, 4, 'write'), 2, selectorOf(e, op, 0));
+    writeStackRegister(e, op, RSP, top);
+    return;
+  }
   const value = op.kind(0) === 'segment' ? selectorOf(e, op, 0) : op.read(0);
   e.push(e.toBits(value, op.bits), op.bits);
 }
