@@ -27,7 +27,7 @@ import { hostBridgePlan } from '#shared/pci/host-bridge.js';
 import { blkFunctionPlan } from '#shared/virtio/blk.js';
 import { consoleFunctionPlan } from '#shared/virtio/console.js';
 import { rngFunctionPlan } from '#shared/virtio/rng.js';
-import { resetChipset } from '#shared/x86/chipset-power-on.js';
+import { resetChipset, startLegacyTimer } from '#shared/x86/chipset-power-on.js';
 import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
@@ -88,9 +88,11 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const memory = allocateArena(layout.arenaBytes);
   const views = viewArena(memory);
   formatArena(views, planned, pci);
-  resetChipset(createInterruptFabric(memory, layout), monotonicNs(), wallNs());
+  const fabric = createInterruptFabric(memory, layout);
+  resetChipset(fabric, monotonicNs(), wallNs());
   const ram = new GuestMemory(memory, layout.ram);
   const loaded = loadGuest(config, ram, image, initrd);
+  if (loaded.kind === 'multiboot') startLegacyTimer(fabric, monotonicNs());
   const seed = makeSeed(config, memory, layout);
   // Bare-metal kernels have no other way to report how they ended.
   const debugExit = config.debugExit || loaded.kind === 'multiboot';

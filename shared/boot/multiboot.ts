@@ -7,6 +7,7 @@ import type { E820Entry } from './e820.js';
 import { isElf, loadElf, parseElf } from './elf.js';
 import { badKernel, ImageReader, tooLittleMemory } from './image-reader.js';
 import { enterProtected32, type InitialCpuState } from './initial-state.js';
+import { writeRealModeVectors } from './real-mode-vectors.js';
 import { BOOT_GDT, CONVENTIONAL_END, MULTIBOOT_INFO, MULTIBOOT_MEMORY_MAP, ONE_MIB } from './low-memory.js';
 
 const MULTIBOOT_SEARCH = 8192;
@@ -73,6 +74,7 @@ export function loadMultiboot(
       `its multiboot header asks for features that do not exist (flags 0x${header.flags.toString(16)})`,
     );
   }
+  writeRealModeVectors(memory);
   const kludge = (header.flags & MULTIBOOT_AOUT_KLUDGE) !== 0;
   const loaded = kludge ? loadByHeader(memory, image, header) : loadByElf(memory, image);
   if (loaded.entry < loaded.low || loaded.entry >= loaded.high)

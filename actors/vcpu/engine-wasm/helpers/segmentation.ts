@@ -33,6 +33,7 @@ import {
   ATTRIBUTE_P,
   cplOf,
   is64BitCode,
+  isCanonicalHigh,
   isLongMode,
   isRealMode,
   limitOf,
@@ -108,6 +109,7 @@ export const loadSegmentOfFarPointer: Helper = loadSegment;
 /** Base of a system segment: 64 bits in IA-32e mode. */
 function loadSystemCache(cpu: CpuContext, register: number, selector: number, d: Descriptor): void {
   const upper = isLongMode(cpu) ? readUpperWord(cpu, d) : 0;
+  if (!isCanonicalHigh(upper)) raise(VECTOR_GP, errorCodeOf(selector));
   setSegment(cpu, register, selector, 0, 0, limitOfDescriptor(d), attributesOfDescriptor(d));
   const base = S.SEGMENT + register * S.SEGMENT_BYTES + S.SEGMENT_BASE;
   setWords(cpu, base, baseOfDescriptor(d), upper);

@@ -251,6 +251,20 @@ describe('multiboot', () => {
     expect(memory.readU8(base + 0x80)).toBe(0xee);
   });
 
+  test('real-mode vectors acknowledge the 8259s and return, unless the kernel lies over them', () => {
+    loadKernel(memory, elfImage(32), OPTIONS);
+    const handler = (vector: number) => {
+      const [offset, segment] = [memory.readU16(vector * 4), memory.readU16(vector * 4 + 2)];
+      return [...memory.slice(segment * 16 + offset, 9)!];
+    };
+    expect(handler(8).slice(0, 7)).toEqual([0x50, 0xb0, 0x20, 0xe6, 0x20, 0x58, 0xcf]);
+    expect(handler(0x73)).toEqual([0x50, 0xb0, 0x20, 0xe6, 0xa0, 0xe6, 0x20, 0x58, 0xcf]);
+    expect(handler(0x10)[0]).toBe(0xcf);
+    const low = Uint8Array.from([...multibootHeader(0x1_0000, [0x100, 0x100, 0, 0, 0x120]), ...CODE]);
+    loadKernel(memory, low, OPTIONS);
+    expect([...memory.slice(0x120, 3)!]).toEqual([...CODE]);
+  });
+
   test('a kernel where the boot information usually is gets it behind itself', () => {
     const image = Uint8Array.from([
       ...multibootHeader(0x1_0000, [0x8000, 0x8000, 0, 0xb000, 0x8020]),
