@@ -87,7 +87,7 @@ describe('input', () => {
     const drive = bench.driver(0);
     const queue = new InputQueue(bench.views, bench.layout, 'uart');
     const text = 'the quick brown fox';
-    queue.push(0, Buffer.from(text));
+    void queue.push(0, Buffer.from(text));
     const lsr = bench.layout.actors['uart']!.registerPage.offset + 5;
     await until(() => (bench.views.u8[lsr]! & 1) !== 0);
     const first = await drive(Array.from({ length: 9 }, () => read(0)));
@@ -111,7 +111,7 @@ describe('input', () => {
     const drive = bench.driver(0);
     await drive([write(1, 1), read(1)]);
     const queue = new InputQueue(bench.views, bench.layout, 'uart');
-    queue.push(0, Buffer.from('x'));
+    void queue.push(0, Buffer.from('x'));
     await until(() => picHasInterrupt(fabric));
     expect(await drive([read(2), read(0), read(2)])).toEqual([0x04, 0x78, 0x01]);
     queue.close();
