@@ -2,7 +2,7 @@
 import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { monotonicNs } from '#shared/base/clock.js';
 import { assert } from '#shared/base/error.js';
-import { MailboxReceiver } from '#shared/ipc/mailbox.js';
+import { MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
 import { KERNEL_NAME, mailboxName } from '#shared/memory/machine-layout.js';
 import { createVirtioBehaviour, type VirtioBehaviour } from '#shared/virtio/behaviour.js';
 import { CONSOLE_QUEUE_SIZE, consoleQueueCount } from '#shared/virtio/console.js';
@@ -28,7 +28,7 @@ export function createVirtioConsole(ctx: ActorContext): ActorBehaviour {
     state: new ConsoleState(ctx.views.u32, places.device),
     names: [undefined, ...EXEC_PORT_NAMES].slice(0, ports),
     inputs: Array.from({ length: ports }, (_, port) => openInput(ctx, port)),
-    output: ctx.sendTo(KERNEL_NAME),
+    output: openOutput(ctx),
     discardTerminal: params.output === 'none',
     sizeChanged: () => transport()?.configChanged(),
     serveQueue: (index) => transport()?.serveQueue(index),
@@ -49,6 +49,14 @@ export function createVirtioConsole(ctx: ActorContext): ActorBehaviour {
     },
     nextDeadlineNs: () => (device.isBlocked ? monotonicNs() + RETRY_NS : Infinity),
   };
+}
+
+/** Not by {@link ActorContext.sendTo}: a restart must not wait for a kernel whose reader is slow. */
+function openOutput(ctx: ActorContext): MailboxSender {
+  const region = ctx.layout.mailboxes[mailboxName(ctx.name, KERNEL_NAME)];
+  const kernel = ctx.layout.actors[KERNEL_NAME];
+  assert(region !== undefined && kernel !== undefined, 'the console has an output mailbox');
+  return new MailboxSender(ctx.views, region, kernel.doorbell, { ...ctx.senderOptions, postsOnly: true });
 }
 
 /** Opened here and not by the loop, which would not sleep while a message waits for a guest that does not read. */

@@ -95,6 +95,8 @@ function openMailbox(v: ArenaViews, region: Region): { parts: MailboxParts; payl
 export interface SenderOptions {
   /** Of the sending actor. */
   readonly generation?: number;
+  /** The sender posts and never calls: it goes on beside its predecessor's messages instead of waiting for their answers. */
+  readonly postsOnly?: boolean;
   /** Called now and then while the sender waits: stamps a heartbeat. */
   readonly onWait?: () => void;
 }
@@ -115,7 +117,7 @@ export class MailboxSender {
   readonly #onWait: () => void;
   #availIdx: number;
 
-  /** `doorbell`: the receiver's. Waits until messages of an earlier generation of this sender are answered. */
+  /** `doorbell`: the receiver's. Waits until messages of an earlier generation of this sender are answered, unless it `postsOnly`. */
   constructor(v: ArenaViews, region: Region, doorbell: Region, options: SenderOptions = {}) {
     const { parts, payloadBytes } = openMailbox(v, region);
     this.payloadBytes = payloadBytes;
@@ -128,7 +130,7 @@ export class MailboxSender {
     this.#availIdx = loadAvailIdx(v, parts);
     if (this.inFlight > 0) {
       ringDoorbell(v.i32, this.#bell, BELL_MAILBOX);
-      this.#waitUsed(this.#availIdx);
+      if (options.postsOnly !== true) this.#waitUsed(this.#availIdx);
     }
   }
 

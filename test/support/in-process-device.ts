@@ -31,8 +31,6 @@ export interface InProcessOptions {
   readonly params?: unknown;
   readonly mailboxes?: readonly MailboxPlan[];
   readonly log?: Logger;
-  /** Before the device takes its state up again. */
-  readonly beforeRestart?: () => void;
 }
 
 export class InProcessDevice {
@@ -148,7 +146,6 @@ export class InProcessDevice {
         return work();
       } catch (error) {
         if (!(error instanceof InjectedFault)) throw error;
-        this.#options.beforeRestart?.();
         this.#spawn();
       }
     }

@@ -52,7 +52,6 @@ class ConsoleBench {
       plan: V.consoleFunctionPlan(ACTOR, PORTS),
       params: { output: 'kernel', execPorts: true },
       mailboxes: [mailbox(ACTOR, KERNEL_NAME), ...ports.map((port) => mailbox(inputSource(port), ACTOR))],
-      beforeRestart: () => this.drainKernel(),
     });
     const { views, layout } = this.device;
     this.#kernel = new MailboxReceiver(views, layout.mailboxes[mailboxName(ACTOR, KERNEL_NAME)]!);
