@@ -152,6 +152,18 @@ describe('virtio-blk', () => {
     expect(request(disk, [header(B.VIRTIO_BLK_T_FLUSH, 0)]).status).toBe(0);
   });
 
+  it('resets a queue alone and takes it into use again', () => {
+    const disk = makeDisk();
+    disk.driver.start(FEATURES);
+    request(disk, [header(B.VIRTIO_BLK_T_FLUSH, 0)]);
+    disk.port.write(0x16, 2, 0);
+    disk.port.write(0x3a, 2, 1);
+    expect([disk.port.read(0x3a, 2), disk.port.read(0x1c, 2)]).toEqual([0, 0]);
+    disk.driver.startQueue(0, 8);
+    const read = request(disk, [header(B.VIRTIO_BLK_T_IN, 4), 512]);
+    expect([read.status, read.data[0]]).toEqual([0, 5]);
+  });
+
   it('does not take features without VERSION_1 or that it did not offer', () => {
     const { driver } = makeDisk();
     expect(driver.start(featureSet(B.VIRTIO_BLK_F_FLUSH))).toBe(false);
