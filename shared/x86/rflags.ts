@@ -22,3 +22,5 @@ export const ID = 1 << 21;
 /** The bit that always reads as one. */
 export const RFLAGS_FIXED = 2;
 export const ARITHMETIC_FLAGS = CF | PF | AF | ZF | SF | OF;
+/** All flags that software can set. */
+export const WRITABLE_FLAGS = ARITHMETIC_FLAGS | TF | IF | DF | IOPL | NT | RF | VM | AC | VIF | VIP | ID;

@@ -1,4 +1,4 @@
-// CLC STC CMC CLD STD CLI STI LAHF SAHF PUSHF POPF SALC. Intel SDM vol. 2; virtual-8086 mode and PVI are left out.
+// CLC STC CMC CLD STD CLI STI LAHF SAHF PUSHF POPF SALC. Intel SDM vol. 2; CR4.VME and CR4.PVI are left out.
 // POPF stays inline unless TF or AC changes: those are part of the mode that code runs under.
 import type { Emitter, OperandBits, Operands, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { CPL, INTERRUPT_SHADOW, IRQ_PARKED, RFLAGS_SYSTEM, SHADOW_STI } from '#shared/x86/cpu-state.js';
@@ -74,8 +74,20 @@ function semSalc(e: Emitter): void {
   e.writeGpr(RAX, 8, e.sub(e.i32(0), e.getFlag('cf')));
 }
 
+/** PUSHF and POPF need IOPL 3 in virtual-8086 mode, which has no 64-bit operands. */
+function checkVirtual8086(e: Emitter, bits: OperandBits): void {
+  if (bits === 64) return;
+  const flags = e.getState('i32', RFLAGS_SYSTEM);
+  const refused = e.and(
+    e.ne(e.and(flags, e.i32(VM)), e.i32(0)),
+    e.ne(e.and(flags, e.i32(IOPL)), e.i32(IOPL)),
+  );
+  e.if(refused, () => e.raise(GENERAL_PROTECTION, 0));
+}
+
 function pushFlags(bits: OperandBits) {
   return (e: Emitter): void => {
+    checkVirtual8086(e, bits);
     const system = e.and(e.getState('i32', RFLAGS_SYSTEM), e.i32(~(RF | VM)));
     const image = e.or(e.or(e.readArithmeticFlags(), system), e.i32(RFLAGS_FIXED));
     e.push(e.toBits(image, bits), bits);
@@ -91,6 +103,7 @@ function changeableFlags(e: Emitter, flags: Value, bits: OperandBits): Value {
 
 function popFlags(bits: OperandBits) {
   return (e: Emitter, _op: Operands): void => {
+    checkVirtual8086(e, bits);
     const { value, commit } = e.pop(bits);
     const image = e.toBits(value, 32);
     const flags = e.getState('i32', RFLAGS_SYSTEM);

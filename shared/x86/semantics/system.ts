@@ -3,6 +3,7 @@
 // Helpers pass results in HELPER_ARG0 (and success in HELPER_ARG2) and find the next instruction's address in HELPER_ARG1.
 import type { Emitter, Operands, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import * as cpu from '#shared/x86/cpu-state.js';
+import { VM } from '#shared/x86/rflags.js';
 
 const UNDEFINED_OPCODE = 6;
 const GENERAL_PROTECTION = 13;
@@ -12,8 +13,9 @@ function requireSupervisor(e: Emitter): void {
   e.if(e.getState('i32', cpu.CPL), () => e.raise(GENERAL_PROTECTION, 0));
 }
 
-/** LLDT, LTR, LAR, LSL, VERR, VERW, SLDT, STR are undefined in real mode. */
+/** LLDT, LTR, LAR, LSL, VERR, VERW, SLDT, STR, ARPL are undefined in real and virtual-8086 mode. */
 function requireProtectedMode(e: Emitter): void {
+  e.if(e.and(e.getState('i32', cpu.RFLAGS_SYSTEM), e.i32(VM)), () => e.raise(UNDEFINED_OPCODE));
   e.if(e.eqz(e.and(e.wrap(e.getState('i64', cpu.CR0)), e.i32(1))), () => e.raise(UNDEFINED_OPCODE));
 }
 

@@ -15,7 +15,16 @@ import {
   VECTOR_GP,
   VECTOR_NP,
 } from './descriptor.js';
-import { isCanonicalHigh, isLongMode, limitOf, selectorOf, setSegment, setWords } from './state-access.js';
+import {
+  isCanonicalHigh,
+  isLongMode,
+  isVirtual8086,
+  limitOf,
+  selectorOf,
+  setSegment,
+  setWords,
+} from './state-access.js';
+import { loadVirtual8086Segment } from './virtual-8086.js';
 
 /** A code segment that is present and whose size bits make sense. */
 export function checkCode(cpu: CpuContext, d: Descriptor, ext = 0): void {
@@ -52,10 +61,15 @@ export function commitCode(
   setWords(cpu, S.RIP, lo, hi);
 }
 
-/** Real mode: CS:IP. */
+/** Real and virtual-8086 mode: CS:IP. */
 export function commitRealCode(cpu: CpuContext, selector: number, ip: number): void {
   const limit = limitOf(cpu, S.CS);
   if (ip > limit) raise(VECTOR_GP, 0);
+  if (isVirtual8086(cpu)) {
+    loadVirtual8086Segment(cpu, S.CS, selector);
+    setWords(cpu, S.RIP, ip, 0);
+    return;
+  }
   // CS becomes an ordinary 16-bit code segment; its limit stays.
   setSegment(cpu, S.CS, selector, selector << 4, 0, limit, 0x9b);
   setWords(cpu, S.RIP, ip, 0);

@@ -1,12 +1,12 @@
 // Delivery of exceptions, interrupts and software interrupts through the IVT and the IDT. Intel SDM vol. 3 ch. 6
-// (6.12 protected mode, 6.14 IA-32e mode, table 6-5 double faults). Task gates are not supported (#GP), nor is
-// virtual-8086 mode. Breakpoints and single steps are the run loop's: it calls deliverDebug().
+// (6.12 protected mode, 6.14 IA-32e mode, table 6-5 double faults). Breakpoints and single steps are the run loop's: it calls deliverDebug().
 
 import * as S from '#shared/x86/cpu-state.js';
+import * as F from '#shared/x86/rflags.js';
 import { type CpuContext, GuestFault, type Helper, raise } from '../cpu-context.js';
 import { deliverLegacy } from './legacy-gate.js';
 import { deliverLong } from './long-gate.js';
-import { isLongMode, isRealMode } from './state-access.js';
+import { isLongMode, isRealMode, isVirtual8086 } from './state-access.js';
 import { deliverReal } from './real-vector.js';
 
 /**
@@ -101,8 +101,16 @@ export function deliverDebug(cpu: CpuContext, dr6Bits: number, kind: 'fault' | '
   return deliverEvent(cpu, { vector: DEBUG, kind });
 }
 
-/** INT n, INT3, INTO. A fault on the way is the instruction's. */
+/** INT3, INTO. A fault on the way is the instruction's. */
+export const softwareException: Helper = (cpu, vector) => {
+  deliverOnce(cpu, vector, -1, 'software');
+  return S.EXIT_BRANCH;
+};
+
+/** INT n: in virtual-8086 mode it needs IOPL 3. */
 export const softwareInterrupt: Helper = (cpu, vector) => {
+  const { i32 } = cpu;
+  if (isVirtual8086(cpu) && (i32[S.RFLAGS_SYSTEM >> 2]! & F.IOPL) !== F.IOPL) raise(GENERAL_PROTECTION, 0);
   deliverOnce(cpu, vector, -1, 'software');
   return S.EXIT_BRANCH;
 };

@@ -1,5 +1,5 @@
 // Far JMP, CALL and RET, direct, indirect and through call gates, with change of privilege. Intel SDM vol. 2 and
-// vol. 3 §5.8. Task switches by a far transfer are not supported (#GP): no 64-bit system uses them.
+// vol. 3 §5.8, and to another task (§7.3).
 // The offset is in HELPER_ARG0, the address of the next instruction in HELPER_ARG1.
 
 import * as S from '#shared/x86/cpu-state.js';
@@ -29,6 +29,7 @@ import {
   VECTOR_GP,
   VECTOR_NP,
 } from './descriptor.js';
+import { isTask, switchTask, TASK_GATE } from './task-switch.js';
 import { checkOuterStack, dropInnerData } from './outer-return.js';
 import {
   commitPointer,
@@ -43,7 +44,7 @@ import {
   skip,
   type Stack,
 } from './stack-frame.js';
-import { cplOf, isLongMode, isRealMode, selectorOf, setNullSegment } from './state-access.js';
+import { cplOf, hasParagraphSegments, isLongMode, selectorOf, setNullSegment } from './state-access.js';
 
 const CALL_GATE_16 = 4;
 const CALL_GATE = 12;
@@ -103,9 +104,18 @@ function readGateTarget(cpu: CpuContext, gate: Gate): Descriptor {
   return d;
 }
 
+/** A TSS or a task gate, named by a far JMP or CALL. */
+function switchByTransfer(cpu: CpuContext, selector: number, d: Descriptor, kind: 'jump' | 'call'): number {
+  if (dplOf(d) < Math.max(cplOf(cpu), selector & 3)) raise(VECTOR_GP, errorCodeOf(selector));
+  if (typeOf(d) === TASK_GATE && !isPresent(d)) raise(VECTOR_NP, errorCodeOf(selector));
+  const target = typeOf(d) === TASK_GATE ? d.lo >>> 16 : selector;
+  switchTask(cpu, target, { kind, ip: cpu.i32[S.HELPER_ARG1 >> 2]!, errorCode: -1, ext: 0 });
+  return S.EXIT_BRANCH;
+}
+
 export const farJump: Helper = (cpu, selector, bits) => {
   const lo = offsetLow(cpu, bits);
-  if (isRealMode(cpu)) {
+  if (hasParagraphSegments(cpu)) {
     commitRealCode(cpu, selector, lo >>> 0);
     cpu.modeChanged();
     return S.EXIT_BRANCH;
@@ -118,6 +128,8 @@ export const farJump: Helper = (cpu, selector, bits) => {
     checkCodePresent(d);
     const hi = checkTarget(cpu, d, lo, offsetHigh(cpu, bits));
     commitCode(cpu, selector, d, cplOf(cpu), lo, hi);
+  } else if (isTask(d)) {
+    return switchByTransfer(cpu, selector, d, 'jump');
   } else {
     const gate = readCallGate(cpu, selector, d);
     const code = readGateTarget(cpu, gate);
@@ -181,7 +193,7 @@ function callThroughGate(cpu: CpuContext, selector: number, d: Descriptor): void
 
 export const farCall: Helper = (cpu, selector, bits) => {
   const lo = offsetLow(cpu, bits);
-  if (isRealMode(cpu)) {
+  if (hasParagraphSegments(cpu)) {
     const stack = currentStack(cpu);
     pushReturn(cpu, stack, bits);
     commitRealCode(cpu, selector, lo >>> 0);
@@ -200,6 +212,8 @@ export const farCall: Helper = (cpu, selector, bits) => {
     pushReturn(cpu, stack, bits);
     commitPointer(cpu, stack);
     commitCode(cpu, selector, d, cplOf(cpu), lo, hi);
+  } else if (isTask(d)) {
+    return switchByTransfer(cpu, selector, d, 'call');
   } else {
     callThroughGate(cpu, selector, d);
   }
@@ -232,7 +246,7 @@ function returnReal(cpu: CpuContext, bits: number, release: number): number {
 }
 
 export const farReturn: Helper = (cpu, bits, release) => {
-  if (isRealMode(cpu)) return returnReal(cpu, bits, release);
+  if (hasParagraphSegments(cpu)) return returnReal(cpu, bits, release);
   const stack = currentStack(cpu);
   const lo = popValue(cpu, stack, bits);
   const popHigh = cpu.hi;

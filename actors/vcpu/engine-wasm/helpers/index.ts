@@ -10,7 +10,7 @@ import {
   writeControlRegister,
   writeDebugRegister,
 } from './control-register.js';
-import { debugTrap, softwareInterrupt } from './exceptions.js';
+import { debugTrap, softwareException, softwareInterrupt } from './exceptions.js';
 import { farCall, farJump, farReturn } from './far-transfer.js';
 import { interruptReturn } from './interrupt-return.js';
 import { portIn, portOut, stringIn, stringOut } from './port.js';
@@ -74,7 +74,7 @@ export const HELPERS: Readonly<Record<string, Helper>> = {
   repMovs,
   repStos,
   setAccessCheck,
-  softwareException: softwareInterrupt,
+  softwareException,
   softwareInterrupt,
   stringIn,
   stringOut,

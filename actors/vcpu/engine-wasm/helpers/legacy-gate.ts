@@ -1,5 +1,5 @@
 // Protected-mode events outside IA-32e mode: 16 and 32-bit interrupt and trap gates. Intel SDM vol. 3 §6.12.
-// Task gates are not supported: #GP, as if the gate had a wrong type.
+// A task gate switches tasks; from virtual-8086 mode the data segments are pushed too (§20.3).
 
 import * as S from '#shared/x86/cpu-state.js';
 import * as F from '#shared/x86/rflags.js';
@@ -29,12 +29,18 @@ import {
   readInnerStackSegment,
   type Stack,
 } from './stack-frame.js';
-import { cplOf, getAddress, selectorOf, writeRflags } from './state-access.js';
+import { cplOf, getAddress, isVirtual8086, selectorOf, setNullSegment, writeRflags } from './state-access.js';
+import { switchTask, TASK_GATE } from './task-switch.js';
+import { pushDataSegments } from './virtual-8086.js';
 
 const INTERRUPT_GATE_16 = 6;
 const TRAP_GATE_16 = 7;
 const INTERRUPT_GATE = 14;
 const TRAP_GATE = 15;
+
+interface TaskGate {
+  readonly task: number;
+}
 
 interface LegacyGate {
   readonly selector: number;
@@ -43,7 +49,7 @@ interface LegacyGate {
   readonly clearsIf: boolean;
 }
 
-function readGate(cpu: CpuContext, event: GateEvent): LegacyGate {
+function readGate(cpu: CpuContext, event: GateEvent): LegacyGate | TaskGate {
   const at = event.vector * 8;
   if (at + 7 > cpu.i32[S.IDTR_LIMIT >> 2]!) raise(VECTOR_GP, idtErrorCode(event));
   const address = getAddress(cpu, S.IDTR_BASE) + at;
@@ -51,9 +57,12 @@ function readGate(cpu: CpuContext, event: GateEvent): LegacyGate {
   const hi = cpu.readU32(address + 4, true);
   const type = (hi >> 8) & 31;
   const wide = type === INTERRUPT_GATE || type === TRAP_GATE;
-  if (!wide && type !== INTERRUPT_GATE_16 && type !== TRAP_GATE_16) raise(VECTOR_GP, idtErrorCode(event));
+  const task = type === TASK_GATE;
+  if (!wide && !task && type !== INTERRUPT_GATE_16 && type !== TRAP_GATE_16)
+    raise(VECTOR_GP, idtErrorCode(event));
   if (event.software && ((hi >> 13) & 3) < cplOf(cpu)) raise(VECTOR_GP, idtErrorCode(event));
   if ((hi & 0x8000) === 0) raise(VECTOR_NP, idtErrorCode(event));
+  if (task) return { task: lo >>> 16 };
   return {
     selector: lo >>> 16,
     offset: wide ? (hi & 0xffff_0000) | (lo & 0xffff) : lo & 0xffff,
@@ -85,6 +94,8 @@ function enterInner(cpu: CpuContext, gate: LegacyGate, code: Descriptor, event: 
   const segment = readInnerStackSegment(cpu, inner.selector, level, ext);
   const stack = descriptorStack(inner.pointer, segment, level < 3, ext);
   checkTarget(cpu, code, gate.offset, 0, ext);
+  const fromVirtual8086 = isVirtual8086(cpu);
+  if (fromVirtual8086) pushDataSegments(cpu, stack, gate.bits);
   pushValue(cpu, stack, gate.bits, selectorOf(cpu, S.SS));
   pushValue(cpu, stack, gate.bits, cpu.i32[S.RSP >> 2]!);
   pushReturn(cpu, stack, gate, event);
@@ -92,13 +103,26 @@ function enterInner(cpu: CpuContext, gate: LegacyGate, code: Descriptor, event: 
   commitCode(cpu, gate.selector, code, level, gate.offset, 0);
   loadCache(cpu, S.SS, inner.selector, segment);
   commitPointer(cpu, stack);
+  if (fromVirtual8086) for (const register of [S.DS, S.ES, S.FS, S.GS]) setNullSegment(cpu, register, 0);
 }
 
 export function deliverLegacy(cpu: CpuContext, event: GateEvent): void {
   const gate = readGate(cpu, event);
   const ext = extOf(event);
+  if ('task' in gate) {
+    switchTask(cpu, gate.task, {
+      kind: 'event',
+      ip: event.lo,
+      errorCode: event.errorCode,
+      ext,
+      setRf: event.setRf,
+    });
+    return;
+  }
   const code = readCode(cpu, gate.selector, ext);
-  if (!isConforming(code) && dplOf(code) < cplOf(cpu)) {
+  const inner = !isConforming(code) && dplOf(code) < cplOf(cpu);
+  if (isVirtual8086(cpu) && (!inner || dplOf(code) !== 0)) raise(VECTOR_GP, errorCodeOf(gate.selector) | ext);
+  if (inner) {
     enterInner(cpu, gate, code, event);
   } else {
     const stack = currentStack(cpu, ext);

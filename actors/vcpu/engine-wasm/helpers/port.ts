@@ -11,6 +11,7 @@ import {
   cplOf,
   getAddress,
   isRealMode,
+  isVirtual8086,
   limitOf,
   linearAddress,
 } from './state-access.js';
@@ -21,7 +22,8 @@ const TWO_32 = 0x1_0000_0000;
 
 function checkPermission(cpu: CpuContext, port: number, bytes: number): void {
   const iopl = (cpu.i32[S.RFLAGS_SYSTEM >> 2]! & F.IOPL) >> F.IOPL_SHIFT;
-  if (cplOf(cpu) <= iopl || isRealMode(cpu)) return;
+  // In virtual-8086 mode IOPL does not count.
+  if ((cplOf(cpu) <= iopl && !isVirtual8086(cpu)) || isRealMode(cpu)) return;
   const limit = limitOf(cpu, S.TR);
   const isWideTss = (attributesOf(cpu, S.TR) & 13) === 9;
   if (!isWideTss || limit < IO_MAP_BASE + 1) raise(VECTOR_GP, 0);

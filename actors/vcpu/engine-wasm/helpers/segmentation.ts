@@ -28,6 +28,7 @@ import {
   VECTOR_NP,
   VECTOR_SS,
 } from './descriptor.js';
+import { loadVirtual8086Segment } from './virtual-8086.js';
 import {
   attributesOf,
   ATTRIBUTE_P,
@@ -36,6 +37,7 @@ import {
   isCanonicalHigh,
   isLongMode,
   isRealMode,
+  isVirtual8086,
   limitOf,
   setNullSegment,
   setSegment,
@@ -83,7 +85,9 @@ function loadNull(cpu: CpuContext, register: number, selector: number): void {
 /** MOV, POP and LDS of ES, SS, DS, FS, GS. */
 export function loadSegmentRegister(cpu: CpuContext, register: number, selector: number): void {
   if (register === S.CS) raise(UNDEFINED_OPCODE);
-  if (isRealMode(cpu)) {
+  if (isVirtual8086(cpu)) {
+    loadVirtual8086Segment(cpu, register, selector);
+  } else if (isRealMode(cpu)) {
     loadRealSegment(cpu, register, selector);
   } else if (isNull(selector)) {
     loadNull(cpu, register, selector);

@@ -20,6 +20,15 @@ export function isRealMode(cpu: CpuContext): boolean {
   return (cpu.i32[S.CR0 >> 2]! & CR0_PE) === 0;
 }
 
+export function isVirtual8086(cpu: CpuContext): boolean {
+  return (cpu.i32[S.RFLAGS_SYSTEM >> 2]! & F.VM) !== 0;
+}
+
+/** Real or virtual-8086 mode: selectors are paragraphs. */
+export function hasParagraphSegments(cpu: CpuContext): boolean {
+  return isRealMode(cpu) || isVirtual8086(cpu);
+}
+
 /** IA-32e mode: 64-bit or compatibility. */
 export function isLongMode(cpu: CpuContext): boolean {
   return (cpu.i32[S.EFER >> 2]! & EFER_LMA) !== 0;

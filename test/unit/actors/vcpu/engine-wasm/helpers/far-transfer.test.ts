@@ -88,7 +88,7 @@ describe('protected mode', () => {
     ['data', M.KERNEL_DATA, undefined, 13, M.KERNEL_DATA],
     ['code that is not present', M.SPARE, 0x00cf_1b00_0000_ffffn, 11, M.SPARE],
     ['code of another level', M.USER_CODE32, undefined, 13, M.USER_CODE32 & ~3],
-    ['a TSS', M.SPARE, 0x0000_8900_3000_0067n, 13, M.SPARE],
+    ['an LDT', M.SPARE, 0x0000_8200_3000_0067n, 13, M.SPARE],
   ])('a far jump to %s faults', (_what, target, descriptor, vector, errorCode) => {
     M.enterProtectedMode(e, 0);
     catchFaults();
