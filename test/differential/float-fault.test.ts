@@ -25,7 +25,11 @@ const CASES: readonly (readonly [string, string, number | undefined])[] = [
   ['FNSTSW does not wait', '66c747087a03dbe3d96f08d9e8d87704dfe0', undefined],
   ['FNCLEX forgets the exception', '66c747087a03dbe3d96f08d9e8d87704dbe29b', undefined],
   ['FNSTENV masks it', '66c747087a03dbe3d96f08d9e8d87704d977409b', undefined],
-  ['an SSE instruction does not report an x87 exception', '66c747087a03dbe3d96f08d9e8d877040f58c0', undefined],
+  [
+    'an SSE instruction does not report an x87 exception',
+    '66c747087a03dbe3d96f08d9e8d877040f58c0',
+    undefined,
+  ],
   ['an unmasked SSE exception is #XM', 'c707001f00000fae170f5ec8', 19],
   ['without CR4.OSXMMEXCPT it is undefined', '0f20e04825fffbffff0f22e0c707001f00000fae170f5ec8', 6],
   ['reserved MXCSR bits fault', 'c707000001000fae17', 13],

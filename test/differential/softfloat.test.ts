@@ -44,7 +44,14 @@ function makeCases(random: CaseRandom): Case[] {
     const x87 = form.mnemonic.startsWith('F');
     for (let i = 0; i < PER_FORM; i++) {
       const code = encodeForm(form, random);
-      if (code !== undefined) cases.push({ form, code, state: randomState(random, { masked: 80, x87 }) });
+      if (code === undefined) continue;
+      const state = randomState(random, { masked: 80, x87 });
+      // A whole state to restore, where the memory operand usually is.
+      if (form.mnemonic.startsWith('Fxrstor')) {
+        state.memory.set(randomState(random, { masked: 80, x87 }).fx, 16);
+        if (random.chance(50)) new DataView(state.memory.buffer).setUint32(16, random.next(), true);
+      }
+      cases.push({ form, code, state });
     }
   }
   return cases;
@@ -174,7 +181,9 @@ function differences(c: Case, mine: InstructionResult, host: InstructionResult):
   host.gpr.forEach((value, i) => note(`GPR${i}`, mine.gpr[i]!.toString(16), value.toString(16)));
   const flags = ARITHMETIC_FLAGS & ~BigInt(SSE_X87[c.form.mnemonic]!.undefinedFlags ?? 0);
   note('RFLAGS', (mine.rflags & flags).toString(16), (host.rflags & flags).toString(16));
-  note('memory', hex(mine.memory.subarray(0, 96)), hex(host.memory.subarray(0, 96)));
+  const at = host.memory.findIndex((byte, i) => byte !== mine.memory[i]);
+  if (at >= 0)
+    note(`memory+${at}`, hex(mine.memory.subarray(at, at + 32)), hex(host.memory.subarray(at, at + 32)));
   return list;
 }
 
