@@ -2,15 +2,17 @@
 
 import { createPrng } from '#shared/base/prng.js';
 import type { InstructionForm } from '#shared/translate/instruction-form.js';
-import { type Case, type CaseMode, copyCase, DATA_BYTES } from './case-record.js';
+import { type Case, type CaseMode, copyCase, DATA_BYTES, type Outcome } from './case-record.js';
 import { comparesMemory, differences } from './comparison.js';
 import { comparedForms } from './coverage.js';
 import { EngineOracle } from './engine-oracle.js';
 import { CaseGenerator } from './generator.js';
 import { HostOracle } from './host-oracle.js';
+import { SequenceGenerator } from './sequence.js';
 import { makeBackground } from './values.js';
 
 const BATCH = 1024;
+const SEQUENCE_PERIOD = 16;
 /** The data pages are the same in every run, so that kept examples replay. */
 const BACKGROUND_SEED = 1;
 
@@ -40,7 +42,11 @@ export class Bench {
 
   /** Runs cases on both; the mismatches. */
   async compare(cases: readonly Case[]): Promise<Mismatch[]> {
-    const outcomes = await this.host.run(cases);
+    return this.judge(cases, await this.host.run(cases));
+  }
+
+  /** Runs cases on the engine and holds them against the host's outcomes. */
+  judge(cases: readonly Case[], outcomes: readonly Outcome[]): Mismatch[] {
     const mismatches: Mismatch[] = [];
     cases.forEach((c, i) => {
       const engine = this.engine(c.mode);
@@ -77,33 +83,70 @@ export interface CampaignOptions {
   /** Only forms that it accepts. */
   readonly only?: (form: InstructionForm) => boolean;
   readonly stopAfter?: number;
+  /** Ends it early. */
+  readonly maximumMs?: number;
 }
 
-/** Runs `options.cases` cases, forms in turn. The engine works while the host has the next batch. */
-export async function runCampaign(bench: Bench, options: CampaignOptions): Promise<CampaignResult> {
-  const started = performance.now();
-  const generator = new CaseGenerator(createPrng(options.seed));
-  const forms = comparedForms(options.mode).filter((form) => options.only?.(form) ?? true);
-  const perForm = new Map(forms.map((form) => [form.name, 0]));
-  const mismatches: Mismatch[] = [];
-  let turn = 0;
-  let made = 0;
-  const nextBatch = (): Case[] => {
+/** Makes a campaign's batches: forms in turn, and a sequence now and then. */
+class BatchSource {
+  readonly perForm: Map<string, number>;
+  made = 0;
+  readonly #options: CampaignOptions;
+  readonly #generator: CaseGenerator;
+  readonly #sequences: SequenceGenerator;
+  readonly #forms: readonly InstructionForm[];
+  #turn = 0;
+
+  constructor(options: CampaignOptions) {
+    this.#options = options;
+    this.#generator = new CaseGenerator(createPrng(options.seed));
+    this.#sequences = new SequenceGenerator(this.#generator, options.mode);
+    this.#forms = comparedForms(options.mode).filter((form) => options.only?.(form) ?? true);
+    this.perForm = new Map(this.#forms.map((form) => [form.name, 0]));
+  }
+
+  #make(): Case | undefined {
+    const { mode, only } = this.#options;
+    if (only === undefined && ++this.#turn % SEQUENCE_PERIOD === 0) return this.#sequences.make();
+    if (only !== undefined) this.#turn++;
+    return this.#generator.make(this.#forms[this.#turn % this.#forms.length]!, mode);
+  }
+
+  next(): Case[] {
     const cases: Case[] = [];
-    for (let tries = 0; cases.length < BATCH && made < options.cases && tries < BATCH * 20; tries++) {
-      const form = forms[turn++ % forms.length]!;
-      const c = generator.make(form, options.mode);
+    for (
+      let tries = 0;
+      cases.length < BATCH && this.made < this.#options.cases && tries < BATCH * 20;
+      tries++
+    ) {
+      const c = this.#make();
       if (c === undefined) continue;
       cases.push(c);
-      perForm.set(form.name, perForm.get(form.name)! + 1);
-      made++;
+      this.perForm.set(c.form, (this.perForm.get(c.form) ?? 0) + 1);
+      this.made++;
     }
     return cases;
-  };
-  for (let batch = nextBatch(); batch.length > 0; batch = nextBatch()) {
-    for (const mismatch of await bench.compare(batch))
-      mismatches.push({ ...mismatch, case: copyCase(mismatch.case) });
-    if (mismatches.length >= (options.stopAfter ?? 1000)) break;
   }
-  return { cases: made, perForm, mismatches, milliseconds: performance.now() - started };
+}
+
+/** Runs `options.cases` cases. The host has the next batch while the engine works on one. */
+export async function runCampaign(bench: Bench, options: CampaignOptions): Promise<CampaignResult> {
+  const started = performance.now();
+  const source = new BatchSource(options);
+  const mismatches: Mismatch[] = [];
+  const isOver = (): boolean =>
+    mismatches.length >= (options.stopAfter ?? 100) ||
+    performance.now() - started > (options.maximumMs ?? Infinity);
+  let batch = source.next();
+  let outcomes = bench.host.run(batch);
+  while (batch.length > 0) {
+    const next = isOver() ? [] : source.next();
+    const nextOutcomes = next.length > 0 ? bench.host.run(next) : Promise.resolve([]);
+    for (const mismatch of bench.judge(batch, await outcomes))
+      mismatches.push({ ...mismatch, case: copyCase(mismatch.case) });
+    batch = next;
+    outcomes = nextOutcomes;
+  }
+  const { made: cases, perForm } = source;
+  return { cases, perForm, mismatches, milliseconds: performance.now() - started };
 }

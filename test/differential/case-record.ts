@@ -117,7 +117,7 @@ export function decodeOutcomes(answer: Buffer, count: number): Outcome[] {
   return outcomes;
 }
 
-interface StoredCase {
+export interface StoredCase {
   form: string;
   mode: CaseMode;
   code: string;

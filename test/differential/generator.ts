@@ -192,7 +192,7 @@ export class CaseGenerator {
 const decoded = new Map<string, boolean>();
 
 /** Whether the decoder reads `code` as `form`. Remembered by the bytes that decide, for speed. */
-function decodesTo(form: InstructionForm, code: Uint8Array, mode: CaseMode): boolean {
+export function decodesTo(form: InstructionForm, code: Uint8Array, mode: CaseMode): boolean {
   const key = `${form.code},${mode},${String.fromCharCode(...code.subarray(0, 8))}`;
   const known = decoded.get(key);
   if (known !== undefined) return known;
