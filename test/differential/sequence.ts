@@ -5,6 +5,7 @@ import iced from 'iced-x86';
 import { SEMANTICS } from '#shared/x86/semantics/index.js';
 import type { InstructionForm } from '#shared/translate/instruction-form.js';
 import type { Case, CaseMode } from './case-record.js';
+import { TRANSCENDENTAL_ULPS } from './comparison.js';
 import { comparedForms } from './coverage.js';
 import { encodeForm } from './encoding.js';
 import { type CaseGenerator, decodesTo } from './generator.js';
@@ -21,7 +22,8 @@ function isPlain(form: InstructionForm): boolean {
   const info = CodeExt.opCode(form.code);
   const entry = SEMANTICS[form.mnemonic]!;
   if ((entry.undefinedFlags ?? 0) !== 0 || entry.endsBlock === true || info.isStackInstruction) return false;
-  if (FAULTING.test(form.mnemonic) || form.repeatable || form.far) return false;
+  if (FAULTING.test(form.mnemonic) || form.mnemonic in TRANSCENDENTAL_ULPS || form.repeatable || form.far)
+    return false;
   for (let i = 0; i < info.opCount; i++) {
     const kind = OpCodeOperandKind[info.opKind(i)]!;
     if (!/^(r\d+_|al|cl|ax|dx|eax|rax|imm)/.test(kind)) return false;
