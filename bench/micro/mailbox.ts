@@ -24,7 +24,7 @@ export async function benchMailbox(): Promise<void> {
   });
   await worker.terminate();
   process.stdout.write(
-    `  call and answer ${perCall.toFixed(2)} µs, one-way message ${perPost.toFixed(3)} µs\n`,
+    `mailbox: call and answer ${perCall.toFixed(2)} µs, one-way message ${perPost.toFixed(3)} µs\n`,
   );
 }
 
