@@ -25,6 +25,9 @@ const ANNOUNCED = new Set([
   'CLFSH', 'POPCNT', 'CX8', 'CMPXCHG16B', 'PREFETCHW',
 ]); // prettier-ignore
 
+/** Of VMX and SVM only what a guest of KVM calls its hypervisor with. */
+const HYPERCALLS = new Set(['Vmcall', 'Vmmcall']);
+
 /** For iced-x86's Decoder: encodings of features that the model does not announce mean what they mean without them (BSF for TZCNT, NOP for RDSSP…). */
 export const DECODER_OPTIONS =
   DecoderOptions.NoMPFX_0FBC |
@@ -109,7 +112,7 @@ function readForm(name: string, code: number): InstructionForm | undefined {
   const features = [...(instruction.cpuidFeatures() as unknown as Iterable<number>)].map(
     (f) => CpuidFeature[f]!,
   );
-  if (!features.every((feature) => ANNOUNCED.has(feature))) return undefined;
+  if (!HYPERCALLS.has(name) && !features.every((feature) => ANNOUNCED.has(feature))) return undefined;
   const memoryBits = (MemorySizeExt.size(opCode.memorySize) * 8) as OperandBits;
   const operands: FormOperand[] = [];
   const operandIndexes: number[] = [];

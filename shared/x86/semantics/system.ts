@@ -172,6 +172,12 @@ function byHelper(name: string) {
   return (e: Emitter): void => e.helper(name);
 }
 
+/** iced-x86 takes it for a call: it ends the block. */
+function semHypercall(e: Emitter): void {
+  e.helper('hypercall');
+  e.endBlock();
+}
+
 const PRIVILEGED = 'privileged';
 const OWN_TABLES = "shows the host's tables";
 const OWN_TIME = 'shows the host';
@@ -202,6 +208,8 @@ const table: Record<string, SemanticsEntry> = {
   Clac: { sem: setAccessCheck(false), notOnHost: PRIVILEGED },
   In: { sem: semIn, notOnHost: 'reaches a port' },
   Out: { sem: semOut, notOnHost: 'reaches a port' },
+  Vmcall: { sem: semHypercall, endsBlock: true, notOnHost: OWN_TIME },
+  Vmmcall: { sem: semHypercall, endsBlock: true, notOnHost: OWN_TIME },
   Cpuid: { sem: byHelper('cpuid'), notOnHost: OWN_TIME },
   Rdtsc: { sem: byHelper('readTimeStampCounter'), notOnHost: OWN_TIME },
   Rdtscp: { sem: byHelper('readTimeStampCounterAndProcessor'), notOnHost: OWN_TIME },

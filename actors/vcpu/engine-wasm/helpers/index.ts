@@ -12,6 +12,7 @@ import {
 } from './control-register.js';
 import { debugTrap, softwareException, softwareInterrupt } from './exceptions.js';
 import { farCall, farJump, farReturn } from './far-transfer.js';
+import { hypercall } from './hypercall.js';
 import { interruptReturn } from './interrupt-return.js';
 import { portIn, portOut, stringIn, stringOut } from './port.js';
 import {
@@ -52,6 +53,7 @@ export const HELPERS: Readonly<Record<string, Helper>> = {
   farJump,
   farReturn,
   halt,
+  hypercall,
   interruptReturn,
   invalidatePage,
   loadAccessRights,
