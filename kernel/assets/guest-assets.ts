@@ -12,6 +12,7 @@ import {
   readFile,
   rename,
   rm,
+  rmdir,
   stat,
   writeFile,
 } from 'node:fs/promises';
@@ -81,6 +82,7 @@ export async function ensureGuestAssets(options: GuestAssetsOptions = {}): Promi
     await mkdir(cache, { recursive: true });
     return await withFileLock(join(cache, 'lock'), onWait, () => fillCache(cache, series, refresh, report));
   } catch (error) {
+    await rmdir(cache).catch(() => {}); // when nothing was cached
     if (error instanceof TroupeError || (error as NodeJS.ErrnoException).code === undefined) throw error;
     const hint = 'set XDG_CACHE_HOME to a directory that can be written and has 300 MB free';
     throw new TroupeError('asset-fetch-failed', `cannot fill the cache: ${(error as Error).message}`, hint, {
