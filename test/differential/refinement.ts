@@ -236,9 +236,7 @@ const farTransfer: Refine = (g, d) => {
   const at = (slot: number): bigint => where + BigInt(slot * bytes);
   const code = c.mode === 16 ? 0x07 : c.mode === 32 ? 0x23 : 0x33;
   if (g.prng.below(8) !== 0) patchBytes(d, at(0), bytesOf(codePointer(g, c), bytes));
-  let selector = randomSelector(g, code);
-  // A far call from a 16-bit stack to 64-bit code pushes by the new mode's stack: not modelled.
-  if (c.mode === 16 && mnemonic === 'Call' && (selector & ~3n) === 0x30n) selector = BigInt(code);
+  const selector = randomSelector(g, code);
   patchBytes(d, at(1), bytesOf(selector, where === d.target ? 2 : bytes));
   if (!mnemonic.startsWith('Iret')) return;
   patchBytes(d, at(2), bytesOf(BigInt(g.prng.u32() & 0x203ed7), bytes));

@@ -44,15 +44,17 @@ function semPop(e: Emitter, op: Operands): void {
     popMemory(e, op);
     return;
   }
-  const { value, commit } = e.pop(op.bits);
   if (kind === 'segment') {
-    const register = op.registerNumber(0);
+    // Processors read the selector alone.
+    const top = stackRegister(e, op, RSP);
+    const selector = e.load(stackLinear(e, op, top, 2, 'read'), 2);
     // Checks and loads; RSP moves only if it does not fault.
-    e.helper('loadSegmentOfFarPointer', [register, e.and(e.toBits(value, 32), e.i32(0xffff))]);
-    commit();
+    e.helper('loadSegmentOfFarPointer', [op.registerNumber(0), selector]);
+    writeStackRegister(e, op, RSP, e.add(top, e.i64(op.bits / 8)));
     e.endBlock();
     return;
   }
+  const { value, commit } = e.pop(op.bits);
   commit();
   op.write(0, value);
 }

@@ -208,7 +208,8 @@ export const farCall: Helper = (cpu, selector, bits) => {
     checkDirectPrivilege(cpu, selector, d);
     checkCodePresent(d);
     const hi = checkTarget(cpu, d, lo, offsetHigh(cpu, bits));
-    const stack = currentStack(cpu);
+    // The return address goes where the called code will look for it.
+    const stack = currentStack(cpu, 0, isLongMode(cpu) && isLongCode(d));
     pushReturn(cpu, stack, bits);
     commitPointer(cpu, stack);
     commitCode(cpu, selector, d, cplOf(cpu), lo, hi);

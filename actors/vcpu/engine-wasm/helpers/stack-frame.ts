@@ -67,11 +67,11 @@ function segmentStack(
   };
 }
 
-/** The stack that SS:RSP is, accessed at the current privilege. */
-export function currentStack(cpu: CpuContext, ext = 0): Stack {
+/** The stack that SS:RSP is, accessed at the current privilege; by default as the code that runs sees it. */
+export function currentStack(cpu: CpuContext, ext = 0, longCode = is64BitCode(cpu)): Stack {
   const pointer = getAddress(cpu, S.RSP);
   const supervisor = cpu.i32[S.CPL >> 2]! < 3;
-  if (is64BitCode(cpu)) return { pointer, bits: 64, base: 0, low: 0, high: 0, supervisor, ext };
+  if (longCode) return { pointer, bits: 64, base: 0, low: 0, high: 0, supervisor, ext };
   return segmentStack(
     pointer,
     baseOf(cpu, S.SS),
