@@ -4,7 +4,7 @@
 import iced from 'iced-x86';
 import { SEMANTICS } from '#shared/x86/semantics/index.js';
 import { ARITHMETIC_FLAGS } from '#shared/x86/rflags.js';
-import { type Case, CODE, CODE_BYTES, DATA, DATA_WRITABLE, type Outcome } from './case-record.js';
+import { type Case, CODE, CODE_BYTES, DATA, DATA_BYTES, type Outcome } from './case-record.js';
 import { formNamed } from './comparison.js';
 
 const { CodeExt, Decoder, InstructionInfoFactory, Register, RegisterExt } = iced;
@@ -38,19 +38,30 @@ const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 interface Used {
   readonly gprs: Set<number>;
   readonly xmms: Set<number>;
+  /** Linear addresses of memory operands. */
+  readonly addresses: bigint[];
+}
+
+function addressOf(c: Case, memory: iced.UsedMemory): bigint {
+  const register = (r: number): bigint =>
+    RegisterExt.isGPR(r) ? c.gpr[RegisterExt.number(RegisterExt.fullRegister(r))]! : 0n;
+  const sum = register(memory.base) + register(memory.index) * BigInt(memory.scale) + memory.displacement;
+  return BigInt.asUintN(c.mode === 64 && RegisterExt.isGPR32(memory.base) ? 32 : c.mode, sum);
 }
 
 function usedRegisters(c: Case): Used {
   const decoder = new Decoder(c.mode, c.code, 0);
+  decoder.ip = BigInt(c.rip);
   const instruction = decoder.decode();
   const factory = new InstructionInfoFactory();
   const info = factory.info(instruction);
-  const used: Used = { gprs: new Set(), xmms: new Set() };
+  const used: Used = { gprs: new Set(), xmms: new Set(), addresses: [] };
   for (const entry of info.usedRegisters()) {
     const { register } = entry as iced.UsedRegister;
     if (RegisterExt.isGPR(register)) used.gprs.add(RegisterExt.number(RegisterExt.fullRegister(register)));
     if (register >= Register.XMM0 && register <= Register.XMM15) used.xmms.add(register - Register.XMM0);
   }
+  for (const entry of info.usedMemory()) used.addresses.push(addressOf(c, entry as iced.UsedMemory));
   for (const owned of [info, factory, instruction, decoder]) owned.free();
   return used;
 }
@@ -85,11 +96,13 @@ function visibleMemory(c: Case, host: Outcome, background: Uint8Array): [string,
   const spans: [number, Uint8Array][] = [];
   const around = (at: number, bytes: number): void => {
     const start = Math.max(0, at - WINDOW);
-    const end = Math.min(DATA_WRITABLE, at + bytes + WINDOW);
+    const end = Math.min(DATA_BYTES, at + bytes + WINDOW);
     if (start < end) spans.push([start, background.subarray(start, end)]);
   };
-  for (const i of usedRegisters(c).gprs)
-    around(Number(BigInt.asIntN(53, c.gpr[i]!)) - DATA, i === 3 ? 256 : WINDOW);
+  const used = usedRegisters(c);
+  const pointers = [...used.gprs].map((i) => c.gpr[i]!);
+  for (const pointer of [...pointers, ...used.addresses])
+    around(Number(BigInt.asIntN(53, pointer)) - DATA, WINDOW);
   for (const patch of c.patches) around(patch.at, patch.bytes.length);
   around(host.changedAt, host.changed.length);
   for (const patch of c.patches) spans.push([patch.at, patch.bytes]);
@@ -152,7 +165,7 @@ export function toVector(
       ? [[hex(0), 0x10000]]
       : [
           [hex(CODE), CODE_BYTES],
-          [hex(DATA), DATA_WRITABLE],
+          [hex(DATA), DATA_BYTES],
         ],
     mem: memory,
     regs: registers,
