@@ -16,6 +16,7 @@ import type { Region } from '#shared/base/region.js';
 export const SET_USER = 0;
 export const SET_SUPERVISOR = 1;
 export const SET_SUPERVISOR_SMAP_OFF = 2;
+const SETS = 3;
 
 const NEVER = TLB_NEVER * 0x01010101;
 const NEVER_64 = BigInt.asIntN(64, BigInt(TLB_NEVER) * 0x0101_0101_0101_0101n);
@@ -26,6 +27,8 @@ export class Tlb {
   readonly #region: Region;
   /** Entries (i32 indices) of supervisor sets that a load of CR3 drops. */
   readonly #local: number[] = [];
+  /** Whether an entry is among them, by its number: a page that is filled over and over is listed once. */
+  readonly #listed = new Uint8Array(SETS * TLB_ENTRIES);
   /** Entries (i32 indices) that are parts of large pages, with the log2 of their size. */
   readonly #large = new Map<number, number>();
   readonly #used = [true, true, true];
@@ -48,7 +51,7 @@ export class Tlb {
   /** Drops everything. */
   flush(): void {
     this.flushes++;
-    this.#local.length = 0;
+    this.#unlist();
     this.#large.clear();
     for (let set = 0; set < this.#used.length; set++) this.#clear(set);
   }
@@ -58,7 +61,23 @@ export class Tlb {
     this.flushes++;
     this.#clear(SET_USER);
     for (const at of this.#local) this.#i32.fill(NEVER, at, at + 4);
+    this.#unlist();
+  }
+
+  #list(at: number): void {
+    const entry = this.#number(at);
+    if (this.#listed[entry] !== 0) return;
+    this.#listed[entry] = 1;
+    this.#local.push(at);
+  }
+
+  #unlist(): void {
+    for (const at of this.#local) this.#listed[this.#number(at)] = 0;
     this.#local.length = 0;
+  }
+
+  #number(at: number): number {
+    return (at - (this.#region.offset >>> 2)) / (TLB_ENTRY_BYTES / 4);
   }
 
   #clear(set: number): void {
@@ -95,7 +114,7 @@ export class Tlb {
     this.#used[set] = true;
     const i32 = this.#i32;
     const at = this.#entry(set, low);
-    if (!global && set !== SET_USER) this.#local.push(at);
+    if (!global && set !== SET_USER) this.#list(at);
     if (pageShift > 12) this.#large.set(at, pageShift);
     else if (this.#large.size > 0) this.#large.delete(at);
     const page = low & ~4095;
