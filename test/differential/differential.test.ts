@@ -4,11 +4,13 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { hashString } from '#shared/base/prng.js';
+import { createPrng, hashString } from '#shared/base/prng.js';
 import { instructionForms } from '#shared/translate/instruction-form.js';
 import { Bench, type CampaignResult, type Mismatch, runCampaign } from './campaign.js';
-import { caseFromJson, type CaseMode, caseToJson, type StoredCase } from './case-record.js';
+import { caseFromJson, type CaseMode, caseToJson, type Outcome, type StoredCase } from './case-record.js';
+import { differences } from './comparison.js';
 import { comparedForms, exclusion } from './coverage.js';
+import { CaseGenerator } from './generator.js';
 import { hostObstacle } from './host-oracle.js';
 import { shrinkCase } from './shrink.js';
 
@@ -78,6 +80,23 @@ describe.skipIf(obstacle !== undefined)('the interpreter and the host CPU', () =
     const example = JSON.parse(readFileSync(`${EXAMPLES}${name}`, 'utf8')) as Example;
     const found = await bench.compare([caseFromJson(example.case)]);
     expect(found.flatMap((mismatch) => mismatch.differences)).toEqual([]);
+  });
+
+  test('differ when the engine is wrong', async () => {
+    const form = comparedForms(64).find((candidate) => candidate.name === 'Add_rm64_r64')!;
+    const generator = new CaseGenerator(createPrng(SEED));
+    let c = generator.make(form, 64);
+    while (c === undefined || c.patches.length === 0) c = generator.make(form, 64);
+    const [host] = await bench.host.run([c]);
+    const wrong: Partial<Outcome>[] = [
+      { gpr: host!.gpr.map((value, i) => (i === 9 ? value ^ 1n : value)) },
+      { rflags: host!.rflags ^ 1 },
+      { rip: host!.rip + 1n },
+      { trap: host!.trap ^ 1 },
+      { fx: Uint8Array.from(host!.fx, (byte, i) => (i === 175 ? byte ^ 1 : byte)) },
+    ];
+    expect(differences(c, host!, host!)).toEqual([]);
+    for (const change of wrong) expect(differences(c, host!, { ...host!, ...change })).not.toEqual([]);
   });
 
   test.each(PLAN)(
