@@ -236,7 +236,9 @@ const farTransfer: Refine = (g, d) => {
   const at = (slot: number): bigint => where + BigInt(slot * bytes);
   const code = c.mode === 16 ? 0x07 : c.mode === 32 ? 0x23 : 0x33;
   if (g.prng.below(8) !== 0) patchBytes(d, at(0), bytesOf(codePointer(g, c), bytes));
-  const selector = randomSelector(g, code);
+  let selector = randomSelector(g, code);
+  // The engine's machine for 16 and 32-bit code is not in IA-32e mode: 64-bit code segments mean another thing there.
+  if (c.mode !== 64 && (selector & ~3n) === 0x30n) selector = BigInt(code);
   patchBytes(d, at(1), bytesOf(selector, where === d.target ? 2 : bytes));
   if (!mnemonic.startsWith('Iret')) return;
   patchBytes(d, at(2), bytesOf(BigInt(g.prng.u32() & 0x203ed7), bytes));

@@ -272,7 +272,7 @@ void run(void) {
   static const u8 SIGNALS[] = {4, 5, 7, 8, 11};
   for (u32 i = 0; i < sizeof SIGNALS; i++) install_handler(SIGNALS[i], on_signal);
   install_handler(SIGALRM, on_tick);
-  static const u64 PERIOD[4] = {1, 0, 1, 0};
+  static const u64 PERIOD[4] = {0, 200000, 0, 200000};
   call(38 /* setitimer */, 0, (long)PERIOD, 0, 0, 0, 0);
   __asm__ volatile("ud2");
   leave(10);
