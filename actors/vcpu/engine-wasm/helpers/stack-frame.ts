@@ -73,7 +73,8 @@ export function currentStack(cpu: CpuContext, ext = 0, longCode = is64BitCode(cp
   const supervisor = cpu.i32[S.CPL >> 2]! < 3;
   if (longCode) return { pointer, bits: 64, base: 0, low: 0, high: 0, supervisor, ext };
   return segmentStack(
-    pointer,
+    // The low word itself: the whole of RSP may be inexact as a number.
+    cpu.u32[S.RSP >> 2]!,
     baseOf(cpu, S.SS),
     limitOf(cpu, S.SS),
     attributesOf(cpu, S.SS),
