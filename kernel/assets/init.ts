@@ -131,14 +131,21 @@ kill_command() {
   done
 }
 
-if [ $1 = hvc0 ] && patiently find_port ${PORT_CONTROL}; then
+# a machine without these ports has no commands to run; its shell does not wait for them
+serve_commands() {
+  patiently find_port ${PORT_CONTROL} || return
   exec 3<>$port
   patiently find_port ${PORT_STDOUT} && exec 4>$port
   patiently find_port ${PORT_STDERR} && exec 5>$port
   patiently find_port ${PORT_STDIN} && exec 6<$port
   mkdir -p /run/exec
   # named by its path, because ash runs applets in its own process, where its signal handler cuts reads short
-  serve_shell 3<&- 4>&- 5>&- 6<&- | serve_control | /bin/busybox xargs -n 1 -P 256 troupe-run
+  serve_control | /bin/busybox xargs -n 1 -P 256 troupe-run
+}
+
+# a pipeline, because its parts run at once without the signals that ash ignores for background jobs
+if [ $1 = hvc0 ]; then
+  serve_shell | serve_commands
 else
   serve_shell
 fi
