@@ -9,6 +9,7 @@ export const MXCSR_MASK = 0xffff;
 /** Argument bits of the fxsave and fxrstor helpers. */
 export const FX_64BIT_POINTERS = 1;
 export const FX_64BIT_MODE = 2;
+const FX_BYTES = 512;
 /** Bytes that the processor writes: up to XMM7, or XMM15 in 64-bit mode. */
 const FX_BYTES_LEGACY = 288;
 const FX_BYTES_LONG = 416;
@@ -42,6 +43,8 @@ function save(pointers64: boolean): Semantics {
     const { argument, bytes } = form(op, pointers64);
     const linear = fxArea(e, op, 'write');
     e.helper('fxsave_image', [e.i32(argument)]);
+    // Processors ask for all 512 bytes to be writable, though they leave the last ones alone.
+    e.modifyAt(e.add(linear, e.i64(FX_BYTES - 8)), 8, (old) => old);
     // The last bytes first: when they lie in another page and fault, nothing has been written.
     for (let at = bytes - 16; at >= 0; at -= 16)
       e.store(e.add(linear, e.i64(at)), 16, e.getState('v128', FX_IMAGE + at));
