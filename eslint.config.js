@@ -8,7 +8,17 @@ const ATOMICS_MESSAGE = 'Atomics live behind named verbs in shared/{ipc,memory,v
 const WORKERS_MESSAGE = 'Only kernel/supervision starts workers; only main.ts files know that they are one.';
 
 export default defineConfig(
-  { ignores: ['dist/', 'coverage/', '.tmp/', 'test/architecture/fixture/', '**/*.cjs'] },
+  {
+    ignores: [
+      'dist/',
+      'native/build/',
+      'prebuilds/',
+      'coverage/',
+      '.tmp/',
+      'test/architecture/fixture/',
+      '**/*.cjs',
+    ],
+  },
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.base],

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildNative } from './build-native.mjs';
 import { ROOT, runNode } from './process.mjs';
 
 const SOURCE_FOLDERS = ['shared', 'actors', 'kernel', 'native', 'bench'];
@@ -13,8 +14,11 @@ const SETTINGS = [
   'tsconfig.json',
   'tsconfig.build.json',
   'scripts/build.mjs',
+  'scripts/build-native.mjs',
 ];
 const DIST = join(ROOT, 'dist');
+/** What node-gyp leaves behind. */
+const NATIVE_BUILD = join(ROOT, 'native/build');
 const STAMP = join(DIST, '.stamp');
 const GENERATOR = join(DIST, 'shared/translate/build-interpreter.js');
 
@@ -23,6 +27,7 @@ function listFiles(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .filter((file) => !file.startsWith(NATIVE_BUILD))
     .sort();
 }
 
@@ -59,6 +64,7 @@ export function build(options) {
   const code = runNode(join(ROOT, 'node_modules/typescript/bin/tsc'), ['-p', 'tsconfig.build.json'], options);
   if (code !== 0) return code;
   removeOrphans();
+  buildNative(); // the wasm engine does without
   const generated = existsSync(GENERATOR) ? runNode(GENERATOR, [], options) : 0;
   if (generated === 0) writeFileSync(STAMP, hash);
   return generated;

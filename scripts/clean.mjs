@@ -3,5 +3,5 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './process.mjs';
 
-for (const folder of ['dist', 'coverage', '.tmp'])
+for (const folder of ['dist', 'coverage', '.tmp', 'native/build', 'prebuilds'])
   rmSync(join(ROOT, folder), { recursive: true, force: true });

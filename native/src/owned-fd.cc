@@ -1,0 +1,39 @@
+#include "owned-fd.h"
+
+#include <unistd.h>
+
+#include "addon-data.h"
+
+namespace troupe {
+
+void OwnedFd::Init(Napi::Env env, Napi::Object exports) {
+  Napi::Function constructor = DefineClass(
+      env, "OwnedFd",
+      {InstanceAccessor<&OwnedFd::Number>("fd"), InstanceMethod<&OwnedFd::Close>("close")});
+  env.GetInstanceData<AddonData>()->ownedFd = Napi::Persistent(constructor);
+  exports.Set("OwnedFd", constructor);
+}
+
+Napi::Value OwnedFd::Wrap(Napi::Env env, int fd) {
+  Napi::Object object =
+      env.GetInstanceData<AddonData>()->ownedFd.New({Napi::Number::New(env, fd)});
+  if (env.IsExceptionPending()) close(fd);
+  return object;
+}
+
+OwnedFd::OwnedFd(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<OwnedFd>(info), fd_(info[0].ToNumber().Int32Value()) {}
+
+OwnedFd::~OwnedFd() { Release(); }
+
+Napi::Value OwnedFd::Number(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), fd_); }
+
+void OwnedFd::Close(const Napi::CallbackInfo&) { Release(); }
+
+void OwnedFd::Release() {
+  if (fd_ < 0) return;
+  close(fd_);
+  fd_ = -1;
+}
+
+}  // namespace troupe
