@@ -1,6 +1,7 @@
 // Lazy arithmetic flags over the CC_* slots of the state page (see cpu-state.ts for their meaning). A result and a
 // carry vector stand for all six flags, whatever the operation and width were, so that readers need no dispatch.
 
+import type { CodeSink } from '#shared/wasm/code-sink.js';
 import { CC_CARRY, CC_MISC, CC_RESULT } from '#shared/x86/cpu-state.js';
 import type { ArithmeticKind, FlagName, OperandBits, Value } from './emitter.js';
 import { ValueBuilder } from './value-builder.js';
@@ -24,8 +25,8 @@ export class FlagBuilder extends ValueBuilder {
   protected flagsDead = false;
   #last: Comparison | undefined;
 
-  constructor(parameters: number) {
-    super(parameters);
+  constructor(code: CodeSink) {
+    super(code);
     this.cpu = this.fromLocal(1, 'i32');
   }
 

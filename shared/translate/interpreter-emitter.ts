@@ -2,6 +2,8 @@
 // `(record: i32, cpu: i32) → EXIT_`; it reads its operands from the record, works on the state page, and tail-calls
 // the next record's handler. The compiled tier implements the same interface with operands known.
 
+import type { CodeBody, CodeSink } from '#shared/wasm/code-sink.js';
+import { CodeWriter } from '#shared/wasm/code-writer.js';
 import {
   BLOCK_RIP,
   CS,
@@ -51,8 +53,8 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   /** The code has left already: nothing follows. */
   protected left = false;
 
-  constructor(shape: HandlerShape, module: HandlerModule) {
-    super(2, module.slow);
+  constructor(shape: HandlerShape, module: HandlerModule, code: CodeSink = new CodeWriter(2)) {
+    super(code, module.slow);
     this.shape = shape;
     this.module = module;
     this.flagsDead = shape.flagsDead;
@@ -264,7 +266,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   }
 
   /** Ends the handler: goes on with the next record unless the meaning left already. */
-  finish(): number[] {
+  finish(): CodeBody {
     if (this.left) this.code.unreachable();
     else this.#goTo(this.add(this.record, this.i32(RECORD_BYTES)));
     return this.code.finish();

@@ -1,6 +1,7 @@
 // Generates the interpreter tier's WebAssembly module: a handler for every shape, in one function table.
 // The module imports the arena, the slow memory paths and the TypeScript helpers, and exports `enter`.
 
+import type { CodeBody } from '#shared/wasm/code-sink.js';
 import { CodeWriter } from '#shared/wasm/code-writer.js';
 import { ModuleWriter } from '#shared/wasm/module-writer.js';
 import { EXIT_EXCEPTION, EXIT_HOT, EXIT_LOOKUP, EXIT_PENDING } from '#shared/x86/cpu-state.js';
@@ -47,13 +48,13 @@ const PLAIN: Omit<HandlerShape, 'mnemonic'> = {
 
 class Internal extends InterpreterEmitter {
   /** Leaves with `exit` at this record's address. */
-  leave(exit: number): number[] {
+  leave(exit: number): CodeBody {
     this.syncIp();
     this.code.i32Const(exit);
     return this.code.finish();
   }
 
-  countDown(): number[] {
+  countDown(): CodeBody {
     const left = this.sub(this.recordI32(RECORD_IMMEDIATE), this.i32(1));
     this.push(this.record);
     this.push(left);
@@ -65,14 +66,14 @@ class Internal extends InterpreterEmitter {
     return this.finish();
   }
 
-  undefinedOpcode(): number[] {
+  undefinedOpcode(): CodeBody {
     this.raise(6);
     this.code.unreachable();
     return this.code.finish();
   }
 }
 
-function internalHandlers(module: HandlerModule): { name: string; body: number[] }[] {
+function internalHandlers(module: HandlerModule): { name: string; body: CodeBody }[] {
   const emitter = (name: string): Internal => new Internal({ ...PLAIN, mnemonic: name }, module);
   const next = emitter('next-block');
   next.followNext();
@@ -87,7 +88,7 @@ function internalHandlers(module: HandlerModule): { name: string; body: number[]
   ];
 }
 
-function handlerBody(shape: HandlerShape, entry: SemanticsEntry, module: HandlerModule): number[] {
+function handlerBody(shape: HandlerShape, entry: SemanticsEntry, module: HandlerModule): CodeBody {
   const emitter = new InterpreterEmitter(shape, module);
   entry.sem(emitter, new InterpreterOperands(emitter, shape));
   if (shape.fusedCondition !== undefined) emitter.fusedJump(shape.fusedCondition);
@@ -95,7 +96,7 @@ function handlerBody(shape: HandlerShape, entry: SemanticsEntry, module: Handler
 }
 
 /** `enter(record, cpu) → EXIT_`: calls the record's handler. */
-function enterBody(handlerType: number): number[] {
+function enterBody(handlerType: number): CodeBody {
   const code = new CodeWriter(2);
   code.get(0);
   code.get(1);
@@ -137,7 +138,7 @@ export function buildInterpreterModule(table: SemanticsTable): InterpreterModule
     const name = shapeName(shape);
     if (seen.has(name)) continue;
     seen.add(name);
-    let body: number[];
+    let body: CodeBody;
     try {
       body = handlerBody(shape, entry, module);
     } catch (cause) {

@@ -2,6 +2,7 @@
 // arithmetic and the stack. A slow path is a call out to TypeScript that returns an EXIT_ value: not zero means
 // that the access faulted, and the code leaves with it.
 
+import type { CodeSink } from '#shared/wasm/code-sink.js';
 import {
   CR0,
   EXCEPTION_ERROR_CODE,
@@ -63,8 +64,8 @@ export abstract class MemoryBuilder extends FlagBuilder {
   protected abstract stackBits: 16 | 32 | 64;
   readonly #slow: SlowImports;
 
-  constructor(parameters: number, slow: SlowImports) {
-    super(parameters);
+  constructor(code: CodeSink, slow: SlowImports) {
+    super(code);
     this.record = this.fromLocal(0, 'i32');
     this.#slow = slow;
   }

@@ -4,6 +4,7 @@
 //
 // Arithmetic flags of straight-line code stay symbolic (the comparison that made them) until something needs them.
 
+import type { CodeBody } from '#shared/wasm/code-sink.js';
 import {
   BLOCK_RIP,
   CC_CARRY,
@@ -130,7 +131,7 @@ export class RegionEmitter extends InterpreterEmitter {
   }
 
   /** The function's body. */
-  emit(): number[] {
+  emit(): CodeBody {
     super.push(super.getState('i64', BLOCK_RIP));
     this.code.set(this.#headRip);
     this.#loadState();

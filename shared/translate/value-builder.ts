@@ -1,7 +1,7 @@
 // The part of an Emitter that computes: values are locals or constants of a function under construction, so that
 // each may be used any number of times. Knows nothing of registers, memory or x86.
 
-import { CodeWriter } from '#shared/wasm/code-writer.js';
+import type { CodeSink } from '#shared/wasm/code-sink.js';
 import { wasmOperator } from '#shared/wasm/opcodes.js';
 import type { Label, OperandBits, Value, ValueType, Variable } from './emitter.js';
 
@@ -10,13 +10,13 @@ interface BuiltValue extends Value {
   readonly constant?: bigint;
 }
 
-/** Straight-line values and structured control flow over a {@link CodeWriter}. */
+/** Straight-line values and structured control flow over a {@link CodeSink}. */
 export class ValueBuilder {
-  readonly code: CodeWriter;
+  readonly code: CodeSink;
   protected depth = 0;
 
-  constructor(parameters: number) {
-    this.code = new CodeWriter(parameters);
+  constructor(code: CodeSink) {
+    this.code = code;
   }
 
   /** Wraps a local (a parameter, say) as a value. */

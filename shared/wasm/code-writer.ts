@@ -1,25 +1,12 @@
 // Writes the body of one WebAssembly function: instructions as bytes, locals numbered as they are asked for.
 // WebAssembly core specification 2.0 §5.4; atomics per the threads proposal; tail calls per the tail-call proposal.
 
+import type { CodeSink } from './code-sink.js';
+import { atomicOpcode, memoryOpcode } from './memory-opcodes.js';
 import { type WasmType, wasmOperator, WASM_TYPE_CODE } from './opcodes.js';
 
-const LOADS: Readonly<Record<string, readonly [number, number]>> = {
-  'i32.load': [0x28, 2], 'i64.load': [0x29, 3], 'f32.load': [0x2a, 2], 'f64.load': [0x2b, 3],
-  'i32.load8_s': [0x2c, 0], 'i32.load8_u': [0x2d, 0], 'i32.load16_s': [0x2e, 1], 'i32.load16_u': [0x2f, 1],
-  'i64.load8_u': [0x31, 0], 'i64.load16_u': [0x33, 1], 'i64.load32_s': [0x34, 2], 'i64.load32_u': [0x35, 2],
-  'i32.store': [0x36, 2], 'i64.store': [0x37, 3], 'f32.store': [0x38, 2], 'f64.store': [0x39, 3],
-  'i32.store8': [0x3a, 0], 'i32.store16': [0x3b, 1], 'i64.store32': [0x3e, 2],
-}; // prettier-ignore
-
-const ATOMICS: Readonly<Record<string, readonly [number, number]>> = {
-  'i32.atomic.load': [0x10, 2], 'i64.atomic.load': [0x11, 3],
-  'i32.atomic.rmw.add': [0x1e, 2], 'i32.atomic.rmw.or': [0x33, 2], 'i32.atomic.rmw.and': [0x2c, 2],
-  'i32.atomic.rmw.cmpxchg': [0x48, 2], 'i64.atomic.rmw.cmpxchg': [0x49, 3],
-  'i32.atomic.rmw8.cmpxchg_u': [0x4a, 0], 'i32.atomic.rmw16.cmpxchg_u': [0x4b, 1],
-}; // prettier-ignore
-
 /** Accumulates a function body. */
-export class CodeWriter {
+export class CodeWriter implements CodeSink {
   readonly bytes: number[] = [];
   readonly #locals: WasmType[] = [];
   readonly #parameters: number;
@@ -102,28 +89,31 @@ export class CodeWriter {
 
   /** A load or store by name, at a constant offset; declared unaligned where the name is plain. */
   memory(name: string, offset: number, align = 0): void {
-    if (name === 'v128.load') this.bytes.push(0xfd, 0);
-    else if (name === 'v128.store') this.bytes.push(0xfd, 11);
-    else {
-      const entry = LOADS[name];
-      if (entry === undefined) throw new Error(`no WebAssembly memory instruction called ${name}`);
-      this.bytes.push(entry[0]);
-    }
+    const { prefix, code } = memoryOpcode(name);
+    if (prefix !== 0) this.bytes.push(prefix);
+    this.bytes.push(code);
     this.u32(align);
     this.u32(offset);
   }
 
   /** An atomic access; its address must be naturally aligned. */
   atomic(name: string, offset: number): void {
-    const entry = ATOMICS[name];
-    if (entry === undefined) throw new Error(`no WebAssembly atomic called ${name}`);
-    this.bytes.push(0xfe, entry[0]);
-    this.u32(entry[1]);
+    const { prefix, code, align } = atomicOpcode(name);
+    this.bytes.push(prefix, code);
+    this.u32(align);
     this.u32(offset);
   }
 
   fence(): void {
     this.bytes.push(0xfe, 0x03, 0x00);
+  }
+
+  memoryCopy(): void {
+    this.bytes.push(0xfc, 10, 0, 0);
+  }
+
+  memoryFill(): void {
+    this.bytes.push(0xfc, 11, 0);
   }
 
   block(result?: WasmType): void {

@@ -1,19 +1,15 @@
 // Assembles a WebAssembly module from imports, functions and exports. WebAssembly core specification 2.0 §5.5.
 // Only what the engine needs: one imported shared memory, one imported or own function table, no data, no globals.
 
+import type { CodeBody, Signature } from './code-sink.js';
 import { CodeWriter } from './code-writer.js';
 import { type WasmType, WASM_TYPE_CODE } from './opcodes.js';
-
-interface Signature {
-  readonly parameters: readonly WasmType[];
-  readonly results: readonly WasmType[];
-}
 
 /** Builds one module; imports must be declared before functions. */
 export class ModuleWriter {
   readonly #types: Signature[] = [];
   readonly #imports: { module: string; name: string; type: number }[] = [];
-  readonly #functions: { type: number; name: string; body: number[]; exported: boolean }[] = [];
+  readonly #functions: { type: number; name: string; body: CodeBody; exported: boolean }[] = [];
   readonly #memoryPages: { initial: number; maximum: number };
   readonly #importsTable: boolean;
 
@@ -39,7 +35,7 @@ export class ModuleWriter {
   }
 
   /** Adds a function; gives its index. `name` goes into the name section. */
-  function(type: number, name: string, body: number[], exported = false): number {
+  function(type: number, name: string, body: CodeBody, exported = false): number {
     return this.#imports.length + this.#functions.push({ type, name, body, exported }) - 1;
   }
 
