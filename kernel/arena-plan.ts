@@ -7,6 +7,7 @@ import * as limits from '#shared/base/limits.js';
 import type { Region } from '#shared/base/region.js';
 import { CHIPSET_PAGE_BYTES } from '#shared/chipset/page-layout.js';
 import { DOORBELL_BYTES } from '#shared/ipc/doorbell.js';
+import { FAULT_COUNTERS_BYTES } from '#shared/ipc/fault-plan.js';
 import { HEARTBEAT_BYTES } from '#shared/ipc/heartbeat.js';
 import { MACHINE_EVENT_BYTES } from '#shared/ipc/machine-event.js';
 import { formatMailbox, mailboxBytes } from '#shared/ipc/mailbox.js';
@@ -125,6 +126,7 @@ function allocateActor(arena: ArenaAllocator): ActorLayout {
     heartbeat: arena.allocate(HEARTBEAT_BYTES),
     statePage: arena.allocate(limits.STATE_PAGE_BYTES, PAGE_BYTES),
     registerPage: arena.allocate(limits.REGISTER_PAGE_BYTES, PAGE_BYTES),
+    faults: arena.allocate(FAULT_COUNTERS_BYTES),
   };
 }
 

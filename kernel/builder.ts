@@ -14,10 +14,13 @@ import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import { loadKernel, type LoadedKernel } from '#shared/boot/load-kernel.js';
 import type { ActorSeed } from '#shared/ipc/actor.js';
-import { viewArena } from '#shared/memory/arena.js';
+import type { Region } from '#shared/base/region.js';
+import type { FaultRule } from '#shared/ipc/fault-plan.js';
+import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
 import { GuestMemory } from '#shared/memory/guest-memory.js';
 import {
   KERNEL_NAME,
+  mailboxName,
   vcpuName,
   type MachineLayout,
   type RegisterWindow,
@@ -28,12 +31,12 @@ import { blkFunctionPlan } from '#shared/virtio/blk.js';
 import { consoleFunctionPlan } from '#shared/virtio/console.js';
 import { rngFunctionPlan } from '#shared/virtio/rng.js';
 import { resetChipset, startLegacyTimer } from '#shared/x86/chipset-power-on.js';
-import { PENDING, PENDING_KICK } from '#shared/x86/cpu-state.js';
+import { INSIDE_ENGINE, PENDING, PENDING_KICK, RIP } from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
 import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
 import type { DiskConfig, MachineConfig, SupervisionConfig } from './machine-config.js';
-import type { ActorSpec } from './supervision/spawn.js';
+import type { ActorSpec } from './supervision/child.js';
 
 export interface BuiltMachine {
   readonly memory: WebAssembly.Memory;
@@ -42,6 +45,10 @@ export interface BuiltMachine {
   readonly devices: readonly ActorSpec[];
   readonly vcpus: readonly ActorSpec[];
   readonly supervision: SupervisionConfig;
+  /** Every seed has it; what is injected later is pushed. */
+  readonly faults: { readonly seed: number; readonly rules: FaultRule[] };
+  /** Modules that a device's replacement needs. */
+  readonly deviceModules: readonly URL[];
 }
 
 /** An actor that is no vCPU. */
@@ -59,6 +66,8 @@ export const CHIPSET_NAME = 'chipset';
 const RNG_NAME = 'virtio-rng-0';
 export const UART_NAME = 'uart';
 const SHUTDOWN_MS = 2000;
+/** Decoded blocks and compiled regions are on the JavaScript heap. */
+const VCPU_HEAP_MIB = 2048;
 /** How a worker of an actor starts; a test may put sources elsewhere. */
 const ACTORS = new URL('../actors/', import.meta.url);
 const BUILT_ACTORS = import.meta.url.endsWith('.ts') ? new URL('../dist/actors/', import.meta.url) : ACTORS;
@@ -93,7 +102,9 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const ram = new GuestMemory(memory, layout.ram);
   const loaded = loadGuest(config, ram, image, initrd);
   if (loaded.kind === 'multiboot') startLegacyTimer(fabric, monotonicNs());
-  const seed = makeSeed(config, memory, layout);
+  const faults = { seed: config.faults?.seed ?? 0, rules: [...(config.faults?.rules ?? [])] };
+  const seed = makeSeed({ ...config, faults }, memory, layout);
+  const kinds = [...new Set(plans.map((plan) => plan.kind))];
   // Bare-metal kernels have no other way to report how they ended.
   const debugExit = config.debugExit || loaded.kind === 'multiboot';
   return {
@@ -106,10 +117,29 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
       const params: VcpuParams = { index, ...initial, debugExit, tier: config.tier };
       const spec = actorSpec(layout, seed(vcpuName(index), 'vcpu', params));
       const pendingWord = (vcpu.state.offset + PENDING) >>> 2;
-      return { ...spec, kick: () => signalWord(views.i32, pendingWord, PENDING_KICK) };
+      return {
+        ...spec,
+        heapMib: VCPU_HEAP_MIB,
+        killGently: true,
+        kick: () => signalWord(views.i32, pendingWord, PENDING_KICK),
+        cannotGoOn: () => vcpuObstacle(views, vcpu.state),
+      };
     }),
     supervision: config.supervision,
+    faults,
+    deviceModules: kinds.map((kind) => new URL(`${kind}/actor.js`, BUILT_ACTORS)),
   };
+}
+
+/** Where no replacement could go on: half of an instruction may be done. */
+function vcpuObstacle({ i32 }: ArenaViews, state: Region): string | undefined {
+  if (i32[(state.offset + INSIDE_ENGINE) >>> 2] === 0) return undefined;
+  const at = (state.offset + RIP) >>> 2;
+  const rip = (BigInt(i32[at + 1]! >>> 0) << 32n) | BigInt(i32[at]! >>> 0);
+  return (
+    'it was inside guest code, where its state is not exact: the guest is stopped rather than go on wrong ' +
+    `(RIP at the last exact point 0x${rip.toString(16)})`
+  );
 }
 
 function planDevices(config: MachineConfig): DevicePlan[] {
@@ -211,8 +241,16 @@ function actorSpec(layout: MachineLayout, seed: Omit<ActorSeed, 'generation' | '
     shutdownMs: SHUTDOWN_MS,
     entry: actorEntry(seed.kind),
     layout: layout.actors[seed.name]!,
+    inboxes: inboxesOf(layout, seed.name),
     seed,
   };
+}
+
+function inboxesOf(layout: MachineLayout, actor: string): readonly Region[] {
+  const suffix = mailboxName('', actor);
+  return Object.entries(layout.mailboxes).flatMap(([name, region]) =>
+    name.endsWith(suffix) ? [region] : [],
+  );
 }
 
 /** A disk that cannot be opened is told before the guest starts, not by an actor that fails. */

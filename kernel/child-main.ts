@@ -18,6 +18,7 @@ async function open(options: ChildCall['open']): Promise<undefined> {
     execPorts: true,
     serial: verbose === true ? 2 : 'none',
     console: 'none',
+    onActorEvent: (event) => send({ kind: 'actor-event', event }),
     log: { level: logLevel ?? 'warn' },
   });
   session = opened;
@@ -65,7 +66,9 @@ async function serve(request: ChildRequest): Promise<unknown> {
     case 'actors':
       return need().actors();
     case 'kill':
-      return need().kill(request.argument);
+      return need().kill(request.argument.actor, request.argument.force);
+    case 'inject':
+      return need().inject(request.argument);
   }
 }
 

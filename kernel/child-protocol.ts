@@ -3,7 +3,9 @@
 import type { ErrorCode } from '#shared/base/error.js';
 import type { LaunchOptions } from './launch.js';
 import type { MachineExit } from './machine.js';
-import type { ActorStatus } from './supervision/spawn.js';
+import type { FaultRule } from '#shared/ipc/fault-plan.js';
+import type { ActorEvent } from './supervision/actor-event.js';
+import type { ActorStatus } from './supervision/child.js';
 
 /** Arguments by call. */
 export interface ChildCall {
@@ -13,7 +15,8 @@ export interface ChildCall {
   pause: undefined;
   resume: undefined;
   actors: undefined;
-  kill: string;
+  kill: { actor: string; force: boolean };
+  inject: FaultRule;
 }
 export type ChildCallName = keyof ChildCall;
 
@@ -26,6 +29,7 @@ export interface ChildResult {
   resume: undefined;
   actors: ActorStatus[];
   kill: undefined;
+  inject: undefined;
 }
 
 export type ChildRequest = {
@@ -42,4 +46,5 @@ export type ChildMessage =
       readonly message: string;
       readonly hint: string | undefined;
     }
+  | { readonly kind: 'actor-event'; readonly event: ActorEvent }
   | { readonly kind: 'exit'; readonly exit: MachineExit };

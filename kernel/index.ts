@@ -1,7 +1,7 @@
 // Troupe's public API. launch() runs a guest's kernel in a process of its own; a Session runs it in this one (what the
 // command line does).
 export { TroupeError, type ErrorCode } from '#shared/base/error.js';
-export type { FaultAction, FaultPlan, FaultRule } from '#shared/ipc/failpoint.js';
+export { FAULT_ACTIONS, type FaultAction, type FaultPlan, type FaultRule } from '#shared/ipc/fault-plan.js';
 export { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
 export { TRACE_CHANNELS, type TraceChannel, type TraceSeed } from '#shared/ipc/trace.js';
 export type { AssetProgress } from '#kernel/assets/guest-assets.js';
@@ -11,5 +11,8 @@ export type { MachineExit } from './machine.js';
 export { parseDisk, parseSize, type DiskConfig, type SupervisionConfig } from './machine-config.js';
 export { Session, type SessionOptions } from './session.js';
 export type { StreamedExec } from './exec-channel.js';
-export type { ActorStatus } from './supervision/spawn.js';
+export { formatFault, parseFault, parseFaultOf, parseTimeMs } from '#shared/ipc/fault-text.js';
+export { readFaultPlan } from './fault/plan-file.js';
+export type { ActorEvent, ActorEventOf, ActorEventType } from './supervision/actor-event.js';
+export type { ActorState, ActorStatus } from './supervision/child.js';
 export type { ExitReason } from './supervision/supervisor.js';

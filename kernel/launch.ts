@@ -3,13 +3,15 @@
 // channel close and ends the guest.
 import { fork, type ChildProcess } from 'node:child_process';
 import { TroupeError } from '#shared/base/error.js';
-import type { FaultPlan } from '#shared/ipc/failpoint.js';
+import { parseFault } from '#shared/ipc/fault-text.js';
+import type { FaultPlan, FaultRule } from '#shared/ipc/fault-plan.js';
 import type { LogLevel } from '#shared/ipc/log.js';
 import type { KernelSeries } from '#kernel/assets/kernel-package.js';
 import type { ChildCall, ChildCallName, ChildMessage, ChildResult } from './child-protocol.js';
 import type { MachineExit } from './machine.js';
 import type { DiskConfig, SupervisionConfig } from './machine-config.js';
-import type { ActorStatus } from './supervision/spawn.js';
+import type { ActorEventOf, ActorEventType } from './supervision/actor-event.js';
+import type { ActorStatus } from './supervision/child.js';
 
 export interface LaunchOptions {
   /** 1 … 64, default 2. */
@@ -59,10 +61,21 @@ export interface Vm extends AsyncDisposable {
   type(bytes: string | Uint8Array): Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** The actors of the machine. */
-  actors(): Promise<ActorStatus[]>;
-  /** Ends one actor's thread as a crash would; supervision restarts it. */
-  kill(actor: string): Promise<void>;
+  readonly actors: {
+    /** The actors of the machine as they are now. */
+    list(): Promise<ActorStatus[]>;
+  };
+  readonly faults: {
+    /** A fault from now on, in the words of `--fault` ('virtio-blk-0: crash') or as data. Rejects with `bad-flag` or `bad-config`. */
+    inject(fault: string | FaultRule): Promise<void>;
+  };
+  /** Hears of exits, restarts, escalations and faults of actors; the result ends that. */
+  on<T extends ActorEventType>(type: T, listener: (event: ActorEventOf<T>) => void): () => void;
+  /**
+   * Ends one actor's thread as a crash would; supervision restarts it. A vCPU's ends at a safe point; with `force` at once, which
+   * ends the guest when that is inside guest code.
+   */
+  kill(actor: string, options?: { readonly force?: boolean }): Promise<void>;
   /** Ends the guest and its kernel process. May be called more than once. */
   stop(): Promise<void>;
   /** Resolves when the guest has ended. */
@@ -105,6 +118,7 @@ class ChildVm implements Vm {
   readonly #pending = new Map<number, PendingCall>();
   readonly #exited: Promise<void>;
   readonly #exit: Promise<MachineExit>;
+  readonly #listeners = new Set<{ readonly type: ActorEventType; listener(event: never): void }>();
   #settleExit: (exit: MachineExit) => void = () => {};
   #nextId = 1;
 
@@ -172,12 +186,22 @@ class ChildVm implements Vm {
     await this.call('resume', undefined);
   }
 
-  async actors(): Promise<ActorStatus[]> {
-    return this.call('actors', undefined);
+  readonly actors = { list: async (): Promise<ActorStatus[]> => this.call('actors', undefined) };
+
+  readonly faults = {
+    inject: async (fault: string | FaultRule): Promise<void> => {
+      await this.call('inject', typeof fault === 'string' ? parseFault(fault) : fault);
+    },
+  };
+
+  on<T extends ActorEventType>(type: T, listener: (event: ActorEventOf<T>) => void): () => void {
+    const entry = { type, listener: listener as (event: never) => void };
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
   }
 
-  async kill(actor: string): Promise<void> {
-    await this.call('kill', actor);
+  async kill(actor: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    await this.call('kill', { actor, force: options.force ?? false });
   }
 
   async stop(): Promise<void> {
@@ -220,6 +244,11 @@ class ChildVm implements Vm {
   #take(message: ChildMessage): void {
     if (message.kind === 'exit') {
       this.#settleExit(message.exit);
+      return;
+    }
+    if (message.kind === 'actor-event') {
+      const { event } = message;
+      for (const { type, listener } of this.#listeners) if (type === event.type) listener(event as never);
       return;
     }
     const call = this.#pending.get(message.id);

@@ -2,7 +2,7 @@
 // Every refusal is a TroupeError that names the field and the fix; nothing is opened or allocated here.
 import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
-import type { FaultPlan } from '#shared/ipc/failpoint.js';
+import { checkFaultPlan, type FaultPlan } from '#shared/ipc/fault-plan.js';
 import { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
 import type { EngineTier } from '#actors/vcpu/protocol.js';
 import type { TraceSeed } from '#shared/ipc/trace.js';
@@ -48,16 +48,23 @@ export interface LogConfig {
 }
 
 export interface SupervisionConfig {
-  /** Restarts of device actors that are allowed within `periodMs`. */
+  /** Restarts that are allowed within `periodMs`: of device actors, and of vCPUs. */
   readonly intensity: number;
   readonly periodMs: number;
-  /** Silence after which an actor counts as hung; 0 turns the watch off. */
+  /** Silence after which an actor that is inside the host counts as hung; 0 turns the watch off. */
   readonly hangMs: number;
+  /** An actor that runs in a circle is found within two of these. */
+  readonly heartbeatMs: number;
 }
 
 export const DEFAULT_VCPUS = 2;
 export const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
-export const DEFAULT_SUPERVISION: SupervisionConfig = { intensity: 10, periodMs: 10_000, hangMs: 10_000 };
+export const DEFAULT_SUPERVISION: SupervisionConfig = {
+  intensity: 10,
+  periodMs: 10_000,
+  hangMs: 10_000,
+  heartbeatMs: 500,
+};
 const MAX_SERIAL_BYTES = 20; // VIRTIO_BLK_ID_BYTES
 
 /** Everything optional but the kernel. */
@@ -87,6 +94,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
   checkVcpus(vcpus);
   const disks = options.disks ?? [];
   checkDisks(disks);
+  if (options.faults !== undefined) checkFaultPlan(options.faults);
   const append = options.append ?? '';
   if (Buffer.byteLength(append) >= limits.MAX_COMMAND_LINE_BYTES) {
     const most = limits.MAX_COMMAND_LINE_BYTES - 1;

@@ -1,7 +1,9 @@
 // A machine that runs: its arena and its two supervisors (the vCPUs, which stand and fall together, and the devices, which
 // are replaced one by one). Starts paused and complete, then lets the devices and last the vCPUs go; ends on what the guest
 // asks, on a failure that supervision could not mend, or on stop(). Never on the data path.
+import { monotonicNs } from '#shared/base/clock.js';
 import { TroupeError } from '#shared/base/error.js';
+import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import type { ActorControl } from '#shared/ipc/actor.js';
 import type { Logger } from '#shared/ipc/log.js';
 import {
@@ -18,7 +20,10 @@ import { KERNEL_NAME, mailboxName, type MachineLayout } from '#shared/memory/mac
 import type { BuiltMachine } from './builder.js';
 import { InputQueue } from './input-queue.js';
 import { OutputReader, type OutputListener } from './output-reader.js';
-import { ActorSupervisor, type ActorStatus } from './supervision/spawn.js';
+import { FaultControl } from './fault/fault-control.js';
+import type { ActorEvent } from './supervision/actor-event.js';
+import type { ActorStatus } from './supervision/child.js';
+import { ActorSupervisor, type SupervisorHost } from './supervision/spawn.js';
 
 /** Why a machine ended. */
 export type MachineExit =
@@ -57,6 +62,9 @@ export class Machine {
   readonly #inputs = new Map<string, InputQueue>();
   readonly #outputs: OutputReader;
   readonly #exit: Promise<MachineExit>;
+  readonly #faults: FaultControl;
+  readonly #listeners = new Set<(event: ActorEvent) => void>();
+  #startedNs = monotonicNs();
   #resolveExit: (exit: MachineExit) => void = () => {};
   #state: 'built' | 'running' | 'paused' | 'ending' | 'ended' = 'built';
   #ending: Promise<void> | undefined;
@@ -66,24 +74,20 @@ export class Machine {
     this.memory = built.memory;
     this.views = viewArena(built.memory);
     this.#log = log;
-    const { i32 } = this.views;
-    const host = { i32, log, escalate: (message: string) => void this.#end({ kind: 'failed', message }) };
-    const { intensity, periodMs, hangMs } = built.supervision;
-    this.#devices = new ActorSupervisor(
-      { strategy: 'one_for_one', intensity, periodMs },
-      built.devices,
-      host,
-      { hangMs },
-    );
-    // Half of an instruction may be in the state of a vCPU that died: there is nothing to go on from.
-    this.#vcpus = new ActorSupervisor(
-      { strategy: 'one_for_all', intensity: 0, periodMs },
-      built.vcpus,
-      host,
-      {
-        hangMs,
-      },
-    );
+    const host: SupervisorHost = {
+      views: this.views,
+      log,
+      nowMs: () => this.#nowMs(),
+      tell: (event) => this.#tell(event),
+      escalate: (message) => void this.#end({ kind: 'failed', message }),
+    };
+    const { intensity, periodMs, hangMs, heartbeatMs } = built.supervision;
+    const rules = { strategy: 'one_for_one', intensity, periodMs } as const;
+    const limits = { hangMs, heartbeatMs };
+    const spare = built.deviceModules;
+    this.#devices = new ActorSupervisor({ ...rules, spare }, built.devices, host, limits);
+    this.#vcpus = new ActorSupervisor(rules, built.vcpus, host, limits);
+    this.#faults = this.#makeFaults(built);
     this.#outputs = new OutputReader(this.views, built.layout);
     this.#exit = new Promise((resolve) => {
       this.#resolveExit = resolve;
@@ -92,6 +96,7 @@ export class Machine {
 
   /** Starts everything. When it rejects, nothing is left running. */
   async start(): Promise<void> {
+    this.#startedNs = monotonicNs();
     try {
       await Promise.all([this.#devices.start(), this.#vcpus.start()]);
       await this.#devices.resume();
@@ -101,6 +106,7 @@ export class Machine {
       throw error;
     }
     this.#state = 'running';
+    this.#faults.start();
     this.#log.info({ vcpus: this.layout.vcpus.length }, 'machine started');
     void this.#watchEvents();
     this.#outputs.start();
@@ -131,9 +137,21 @@ export class Machine {
     return this.#exit;
   }
 
-  /** Ends one actor's thread as a crash would; its supervisor goes on from there. */
-  async kill(actor: string): Promise<void> {
-    await this.#supervisorOf(actor).kill(actor);
+  /** Ends one actor's thread as a crash would, of a vCPU where its state is whole unless `force`; its supervisor goes on from there. */
+  async kill(actor: string, force = false): Promise<void> {
+    await this.#supervisorOf(actor).kill(actor, force);
+  }
+
+  /** A fault rule more; its times count from now. Throws TroupeError `bad-config`. */
+  inject(rule: FaultRule): void {
+    this.#expect('running');
+    this.#faults.inject(rule);
+  }
+
+  /** `listener` hears of exits, restarts, escalations and faults; the result ends that. */
+  onActorEvent(listener: (event: ActorEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   status(): ActorStatus[] {
@@ -165,6 +183,28 @@ export class Machine {
     this.#outputs.listen(actor, listener);
   }
 
+  #nowMs(): number {
+    return (monotonicNs() - this.#startedNs) / 1e6;
+  }
+
+  #tell(event: ActorEvent): void {
+    // What struck comes before what came of it.
+    if (event.type === 'actor:exit') this.#faults.tally();
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #makeFaults(built: BuiltMachine): FaultControl {
+    return new FaultControl(built.faults, {
+      i32: this.views.i32,
+      layout: this.layout,
+      actors: [...built.vcpus, ...built.devices].map(({ name, seed }) => ({ name, kind: seed.kind })),
+      sinceStartMs: (hostMs) => this.#nowMs() - ((Math.floor(monotonicNs() / 1e6) - hostMs) >>> 0),
+      wake: (actor) => this.#supervisorOf(actor).wake(actor),
+      arm: (actor, index, rule) => this.#supervisorOf(actor).arm(actor, index, rule),
+      tell: (event) => this.#tell(event),
+    });
+  }
+
   #supervisorOf(actor: string): ActorSupervisor {
     return this.#vcpus.has(actor) ? this.#vcpus : this.#devices;
   }
@@ -192,6 +232,7 @@ export class Machine {
   async #tearDown(exit: MachineExit): Promise<void> {
     this.#state = 'ending';
     this.#log.info({ exit: exit.kind }, 'machine ends');
+    this.#faults.stop();
     for (const queue of this.#inputs.values()) queue.close();
     await this.#vcpus.terminate();
     await this.#devices.stop();

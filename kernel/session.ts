@@ -11,7 +11,9 @@ import { ExecChannel, type StreamedExec } from './exec-channel.js';
 import { createKernelLogger } from './log.js';
 import { Machine, type MachineExit } from './machine.js';
 import { resolveConfig, type MachineConfig, type MachineOptions } from './machine-config.js';
-import type { ActorStatus } from './supervision/spawn.js';
+import type { FaultRule } from '#shared/ipc/fault-plan.js';
+import type { ActorEvent } from './supervision/actor-event.js';
+import type { ActorStatus } from './supervision/child.js';
 
 export interface SessionOptions extends Omit<MachineOptions, 'kernel'> {
   /** A bzImage, PVH or multiboot1 ELF; the stock guest when absent. */
@@ -25,6 +27,8 @@ export interface SessionOptions extends Omit<MachineOptions, 'kernel'> {
   readonly onAssetProgress?: ((progress: AssetProgress) => void) | undefined;
   /** The guest's images are at hand and the machine is being built. */
   readonly onBuild?: (() => void) | undefined;
+  /** What happens to the actors, from the start. */
+  readonly onActorEvent?: ((event: ActorEvent) => void) | undefined;
   /** With `console: 'kernel'`: what the terminal prints. */
   readonly onConsole?: ((bytes: Uint8Array) => void | Promise<void>) | undefined;
   /** Which console the user's keys go to; by default the serial line of a kernel that has no other. */
@@ -51,6 +55,7 @@ export class Session {
     const log = createKernelLogger(config.log);
     const built = await buildMachine(config);
     const machine = new Machine(built, log);
+    if (options.onActorEvent !== undefined) machine.onActorEvent(options.onActorEvent);
     const exec = wireConsole(machine, config, options);
     void machine.wait().then((exit) => exec?.end(endedError(exit)));
     await machine.start();
@@ -104,8 +109,19 @@ export class Session {
     return this.#machine.wait();
   }
 
-  async kill(actor: string): Promise<void> {
-    await this.#machine.kill(actor);
+  /** Ends one actor's thread as a crash would; a vCPU's at a safe point, unless `force`. */
+  async kill(actor: string, force = false): Promise<void> {
+    await this.#machine.kill(actor, force);
+  }
+
+  /** A fault rule more; its times count from now. Throws TroupeError `bad-config`. */
+  inject(rule: FaultRule): void {
+    this.#machine.inject(rule);
+  }
+
+  /** What happens to the actors from now on; the result ends that. */
+  onActorEvent(listener: (event: ActorEvent) => void): () => void {
+    return this.#machine.onActorEvent(listener);
   }
 
   async inspect(actor: string): Promise<unknown> {

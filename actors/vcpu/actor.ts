@@ -2,6 +2,7 @@
 // Between two turns of the loop the state is architectural in the arena.
 
 import { waitPending } from '#shared/x86/vcpu-words.js';
+import { assert } from '#shared/base/error.js';
 import { monotonicNs } from '#shared/base/clock.js';
 import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { raiseMachineEvent, SHUTDOWN } from '#shared/ipc/machine-event.js';
@@ -45,14 +46,25 @@ export function createVcpu(context: ActorContext): ActorBehaviour {
     cpu.modeChanged();
   }
 
-  // A worker that died inside generated code left RIP behind its registers: no other can go on from there.
-  if (context.generation > 1) throw new Error(`vcpu-${vcpu} died while it ran; its state is not exact`);
-  powerOn();
+  if (context.generation === 1) powerOn();
+  else takeOver();
+
+  /**
+   * Goes on from what an earlier generation left in the arena; TLB, jump caches, decoded code and its claims are caches. The kernel
+   * starts no replacement for one that died inside the engine, half an instruction may be done there.
+   */
+  function takeOver(): void {
+    assert(cpu.i32[S.INSIDE_ENGINE / 4] === 0, 'the state of the vCPU is exact');
+    refresh();
+    blocks.takeOver();
+  }
 
   return {
     poll: () => {
       context.failpoint('run');
+      cpu.i32[S.INSIDE_ENGINE / 4] = 1;
       const result = engine.run();
+      cpu.i32[S.INSIDE_ENGINE / 4] = 0;
       if (result === 'shutdown') {
         raiseMachineEvent(layout, views.i32, SHUTDOWN, vcpu);
         return false;
@@ -63,7 +75,10 @@ export function createVcpu(context: ActorContext): ActorBehaviour {
       const { deadlineNs } = lapic.timer;
       const untilDeadline = deadlineNs === 0 ? Infinity : (deadlineNs - monotonicNs()) / 1e6;
       if (untilDeadline > 0) waitPending(views.i32, pending, Math.min(timeoutMs, untilDeadline));
-      if (deadlineNs !== 0) lapic.timerExpired(monotonicNs());
+      if (deadlineNs === 0) return;
+      cpu.i32[S.INSIDE_ENGINE / 4] = 1; // a timer half expired would be lost
+      lapic.timerExpired(monotonicNs());
+      cpu.i32[S.INSIDE_ENGINE / 4] = 0;
       lapic.timer.alertTicker();
     },
     pause: () => {},
@@ -94,9 +109,14 @@ export function createVcpu(context: ActorContext): ActorBehaviour {
     const { state, lapic: page } = layout.vcpus[vcpu]!;
     views.u8.set(saved.subarray(0, state.bytes), state.offset);
     views.u8.set(saved.subarray(state.bytes), page.offset);
+    blocks.dropAll();
+    refresh();
+  }
+
+  /** The pages were filled by someone else. */
+  function refresh(): void {
     lapic.reload();
     lapic.timer.reload();
-    blocks.dropAll();
     cpu.flushTlb(true);
     cpu.modeChanged();
   }

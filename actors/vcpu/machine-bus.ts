@@ -6,6 +6,7 @@ import { ECAM_BASE, IOAPIC_BASE } from '#shared/acpi/platform.js';
 import { monotonicNs, wallNs } from '#shared/base/clock.js';
 import type { ActorContext } from '#shared/ipc/actor.js';
 import { BELL_TIMER, doorbellIndex, ringDoorbell } from '#shared/ipc/doorbell.js';
+import type { Failpoint } from '#shared/ipc/failpoint.js';
 import { DEBUG_EXIT, POWEROFF, raiseMachineEvent, RESET } from '#shared/ipc/machine-event.js';
 import { BusClient, SPACE_MMIO, SPACE_PORT } from '#shared/ipc/register-bus.js';
 import { PciConfigSpace } from '#shared/pci/config-space.js';
@@ -32,6 +33,7 @@ export class MachineBus implements PhysicalBus, PortBus {
   readonly #client: BusClient;
   readonly #pci: PciConfigSpace;
   readonly #chipset: ChipsetPorts;
+  readonly #failpoint: Failpoint;
 
   constructor(context: ActorContext, fabric: InterruptFabric, vcpu: number, debugExit: boolean) {
     const { views, layout } = context;
@@ -44,6 +46,7 @@ export class MachineBus implements PhysicalBus, PortBus {
       setOwnPending(views.i32, pending, PENDING_KICK);
     };
     this.#fabric = fabric;
+    this.#failpoint = context.failpoint;
     this.lapic = new Lapic(fabric, vcpu, { nowNs: monotonicNs, ringTicker });
     this.#client = new BusClient(views, layout, vcpu, context.senderOptions);
     this.#pci = new PciConfigSpace(views, layout, {
@@ -78,6 +81,7 @@ export class MachineBus implements PhysicalBus, PortBus {
     } else if (gpa >= ECAM_BASE && gpa < ECAM_BASE + ECAM_BYTES) {
       this.low = this.#pci.readEcam(gpa - ECAM_BASE, bytes);
     } else {
+      this.#failpoint('device.access');
       this.#client.read(SPACE_MMIO, gpa, bytes);
       this.low = this.#client.lo;
       this.high = this.#client.hi;
@@ -93,6 +97,7 @@ export class MachineBus implements PhysicalBus, PortBus {
     } else if (gpa >= ECAM_BASE && gpa < ECAM_BASE + ECAM_BYTES) {
       this.#pci.writeEcam(gpa - ECAM_BASE, bytes, low);
     } else {
+      this.#failpoint('device.access');
       this.#client.write(SPACE_MMIO, gpa, bytes, low, high);
     }
   }
@@ -100,6 +105,7 @@ export class MachineBus implements PhysicalBus, PortBus {
   portRead(port: number, bytes: number): number {
     if (this.#chipset.covers(port, bytes)) return this.#chipset.portRead(port, bytes);
     if (this.#pci.claimsPort(port, bytes)) return this.#pci.readPort(port, bytes);
+    this.#failpoint('device.access');
     this.#client.read(SPACE_PORT, port, bytes);
     return this.#client.lo;
   }
@@ -107,6 +113,9 @@ export class MachineBus implements PhysicalBus, PortBus {
   portWrite(port: number, bytes: number, value: number): void {
     if (this.#chipset.covers(port, bytes)) this.#chipset.portWrite(port, bytes, value);
     else if (this.#pci.claimsPort(port, bytes)) this.#pci.writePort(port, bytes, value);
-    else this.#client.write(SPACE_PORT, port, bytes, value, 0);
+    else {
+      this.#failpoint('device.access');
+      this.#client.write(SPACE_PORT, port, bytes, value, 0);
+    }
   }
 }

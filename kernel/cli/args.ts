@@ -7,7 +7,11 @@ import {
   TRACE_CHANNELS,
   TroupeError,
   parseDisk,
+  parseFault,
+  parseTimeMs,
+  readFaultPlan,
   type DiskConfig,
+  type FaultPlan,
   type KernelSeries,
   type LogLevel,
   type TraceChannel,
@@ -30,6 +34,8 @@ export interface RunArguments {
   readonly reboot: boolean;
   readonly trace: readonly TraceChannel[];
   readonly traceFile: string;
+  readonly faults: FaultPlan | undefined;
+  readonly heartbeatMs: number | undefined;
   readonly help: boolean;
 }
 
@@ -52,6 +58,10 @@ const OPTIONS = {
   'no-reboot': { type: 'boolean' },
   trace: { type: 'string' },
   'trace-file': { type: 'string' },
+  fault: { type: 'string', multiple: true },
+  'fault-plan': { type: 'string' },
+  seed: { type: 'string' },
+  heartbeat: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -79,6 +89,11 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
   --trace-file FILE       where the trace goes (default troupe.trace; bounded)
+  --fault 'ACTOR: FAULT'  break an actor: 'virtio-blk-0: crash at request.completed
+                          after 1000, every 500', 'vcpu-1: hang at 5s'; may be repeated
+  --fault-plan FILE       faults from a YAML file
+  --seed N                of faults by chance (default: the plan's, or 0)
+  --heartbeat TIME        an actor that hangs is found within two of these (default 500ms)
   -h, --help              this text
 
 Keys: Ctrl-A x quits, Ctrl-A a sends Ctrl-A, Ctrl-A h shows the keys.
@@ -125,6 +140,8 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     reboot: !(values['no-reboot'] ?? false),
     trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),
     traceFile: values['trace-file'] ?? 'troupe.trace',
+    faults: readFaults(values.fault ?? [], values['fault-plan'], parseCount('--seed', values.seed)),
+    heartbeatMs: parseTime('--heartbeat', values.heartbeat),
     help: values.help ?? false,
   };
 }
@@ -137,6 +154,24 @@ function parse(argv: readonly string[]) {
     const first = text.split(/\. |\n/)[0]!;
     throw new TroupeError('bad-flag', first, 'see troupe run --help', { cause });
   }
+}
+
+function readFaults(
+  texts: readonly string[],
+  file: string | undefined,
+  seed: number | undefined,
+): FaultPlan | undefined {
+  if (texts.length === 0 && file === undefined) return undefined;
+  const plan = file === undefined ? { seed: 0, rules: [] } : readFaultPlan(file);
+  return { seed: seed ?? plan.seed, rules: [...plan.rules, ...texts.map(parseFault)] };
+}
+
+function parseTime(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const timeMs = parseTimeMs(text);
+  if (timeMs === undefined || timeMs < 20)
+    throw badFlag(`${flag} ${text} is not a time from 20ms`, `give it as ${flag} 500ms`);
+  return timeMs;
 }
 
 function parseCount(flag: string, text: string | undefined): number | undefined {

@@ -53,6 +53,8 @@ function sessionOptions(
     disks: args.disks,
     debugExit: args.debugExit,
     tier: args.tier,
+    faults: args.faults,
+    supervision: args.heartbeatMs === undefined ? undefined : { heartbeatMs: args.heartbeatMs },
     verbose: args.verbose || logFd !== undefined,
     shell: args.exec === undefined,
     serial,

@@ -1,9 +1,10 @@
 // One generation of one actor: a worker thread with its control port. Knows how it ended; decides nothing.
-import { Worker } from 'node:worker_threads';
+import type { MessagePort, Worker } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { TroupeError } from '#shared/base/error.js';
 import type { ActorControl, ActorReady, ActorSeed } from '#shared/ipc/actor.js';
 import { portEndpoint } from '#shared/ipc/actor.js';
+import type { ActorThread } from './actor-thread.js';
 import { describeExit, type ExitReason } from './supervisor.js';
 
 export class ActorWorker {
@@ -13,6 +14,7 @@ export class ActorWorker {
   readonly ready: Promise<void>;
   /** Resolves when the thread is gone. */
   readonly exited: Promise<ExitReason>;
+  readonly #thread: ActorThread;
   readonly #worker: Worker;
   readonly #control: Comlink.Remote<ActorControl>;
   readonly #wake: () => void;
@@ -20,12 +22,15 @@ export class ActorWorker {
   #gone = false;
 
   /** `wake`: rings the actor's doorbell for a control call. */
-  constructor(entry: URL, seed: ActorSeed, wake: () => void) {
+  constructor(thread: ActorThread, entry: URL, seed: ActorSeed, wake: () => void) {
     this.name = seed.name;
     this.generation = seed.generation;
+    this.fromSpare = thread.isWarm;
     this.#wake = wake;
-    this.#worker = new Worker(entry, { workerData: seed, name: seed.name, stdin: false });
-    this.#control = Comlink.wrap<ActorControl>(portEndpoint(this.#worker as never));
+    this.#thread = thread;
+    this.#worker = thread.worker;
+    const port: MessagePort = thread.become(entry, seed);
+    this.#control = Comlink.wrap<ActorControl>(portEndpoint(port as never));
     this.exited = new Promise((resolve) => {
       this.#worker.on('error', (error: unknown) => {
         const { message, stack } = error instanceof Error ? error : new Error(String(error));
@@ -33,6 +38,7 @@ export class ActorWorker {
       });
       this.#worker.on('exit', (code) => {
         this.#gone = true;
+        port.close();
         resolve(this.#endReason ?? (code === 0 ? { kind: 'normal' } : { kind: 'exit', code }));
       });
     });
@@ -40,10 +46,10 @@ export class ActorWorker {
       new Promise((resolve) => {
         const listen = (message: unknown): void => {
           if ((message as Partial<ActorReady> | null)?.troupe !== 'ready') return;
-          this.#worker.off('message', listen);
+          port.off('message', listen);
           resolve();
         };
-        this.#worker.on('message', listen);
+        port.on('message', listen);
       }),
     );
     this.ready.catch(() => {});
@@ -52,6 +58,14 @@ export class ActorWorker {
   get gone(): boolean {
     return this.#gone;
   }
+
+  /** The thread's id in the host's kernel, where that is known. */
+  get tid(): number | undefined {
+    return this.#thread.tid;
+  }
+
+  /** Its thread was warm before the actor was needed. */
+  readonly fromSpare: boolean;
 
   /** A control call; rejects with `actor-failed` when the actor ends first, `timeout` when it does not answer. */
   async call<K extends keyof ActorControl>(
@@ -95,6 +109,19 @@ export class ActorWorker {
     this.#endReason ??= reason;
     await this.#worker.terminate();
     await this.exited;
+  }
+
+  /** Asks the thread, by `ask`, to end where its state is whole; by force when it has not within `timeoutMs`. */
+  async endItself(reason: ExitReason, ask: () => void, timeoutMs: number): Promise<void> {
+    this.#endReason ??= reason;
+    ask();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([this.exited, late]);
+    clearTimeout(timer);
+    if (!this.#gone) await this.end(reason);
   }
 
   async #raceExit<T>(work: Promise<T>): Promise<T> {

@@ -1,13 +1,21 @@
-// Tells a hang from sleep and from work: an actor hangs when its heartbeat stands still although it runs, or although its
-// doorbell rang. Time is counted by the watch's own turns, so that a host that was suspended, or a kernel thread that was
-// held up, does not condemn the actors. Pure: spawn.ts reads the words and carries out the verdict.
-import { PHASE_HALTED, PHASE_IDLE, PHASE_PAUSED } from '#shared/ipc/heartbeat.js';
+// Tells a hang from sleep, from work and from starvation. An actor is silent when its heartbeat stands still although it runs, or
+// although its doorbell rang. The first silent turn of the watch rings the doorbell; what comes of that decides:
+//   - it has had processor time since and still does not beat: it runs in a circle, whatever the load of the machine;
+//   - it sleeps on a word that nobody changes: it hangs too, but such a sleep is given longer;
+//   - it waits for a processor: it starves, and is left alone;
+//   - it is inside the host (a slow disk), or the host tells nothing of threads: only a long silence condemns it.
+// Time is counted by the watch's own turns, each at most half as much again as it should be, so that a suspended host or a
+// blocked kernel thread does not condemn the actors. Pure: spawn.ts reads the words and carries out the verdict.
+import { PHASE_HALTED, PHASE_IDLE, PHASE_PAUSED, PHASE_STARTING } from '#shared/ipc/heartbeat.js';
+import type { ThreadTime } from './thread-time.js';
 
 export interface HeartbeatSample {
   readonly count: number;
   readonly phase: number;
   /** The doorbell's bits: an idle actor with rung bell is late. */
   readonly bell: number;
+  /** Looked at in silence alone: it costs a system call. */
+  thread(): ThreadTime | undefined;
 }
 
 /** `suspect`: ring its doorbell, it may only sleep. */
@@ -16,23 +24,69 @@ export type HeartbeatVerdict = 'alive' | 'suspect' | 'hang';
 export interface HeartbeatRecord {
   readonly count: number;
   readonly silentMs: number;
+  /** At the first silent turn. */
+  readonly cpuMs: number;
+  /** Of the silence: spent asleep on a word. */
+  readonly waitingMs: number;
 }
+
+export interface HeartbeatLimits {
+  /** A circle is found within two of these; the watch turns twice in each. */
+  readonly heartbeatMs: number;
+  /** Silence that ends an actor of which nothing is known. */
+  readonly hangMs: number;
+  /** The same for one that starts. */
+  readonly startMs: number;
+}
+
+/** Of a heartbeat period: processor time without a beat after the doorbell rang. A garbage collection takes less. */
+const CIRCLE_SHARE = 0.2;
+/** The host counts processor time in steps of 10 ms. */
+const LEAST_CIRCLE_MS = 20;
+/** In processor time: a worker needs a fraction of it to load its modules. */
+const START_CIRCLE_MS = 5000;
+/** In heartbeat periods. */
+const WAITING_PERIODS = 4;
+
+/** Watch turns in a heartbeat period. */
+export const TURNS_PER_PERIOD = 2;
 
 /** `record` undefined: first sample of this generation. `turnMs`: time since the last turn of the watch. */
 export function judgeHeartbeat(
   record: HeartbeatRecord | undefined,
   sample: HeartbeatSample,
   turnMs: number,
-  limits: { readonly periodMs: number; readonly hangMs: number },
+  limits: HeartbeatLimits,
 ): { readonly record: HeartbeatRecord; readonly verdict: HeartbeatVerdict } {
+  const { count, phase } = sample;
   const silentByRight =
-    sample.phase === PHASE_PAUSED ||
-    sample.phase === PHASE_HALTED ||
-    (sample.phase === PHASE_IDLE && sample.bell === 0);
-  if (record === undefined || record.count !== sample.count || silentByRight) {
-    return { record: { count: sample.count, silentMs: 0 }, verdict: 'alive' };
+    phase === PHASE_PAUSED || phase === PHASE_HALTED || (phase === PHASE_IDLE && sample.bell === 0);
+  if (record === undefined || record.count !== count || silentByRight) {
+    return { record: { count, silentMs: 0, cpuMs: 0, waitingMs: 0 }, verdict: 'alive' };
   }
-  const silentMs = record.silentMs + Math.min(turnMs, 2 * limits.periodMs);
-  const verdict = silentMs >= limits.hangMs ? 'hang' : silentMs >= limits.hangMs / 2 ? 'suspect' : 'alive';
-  return { record: { count: sample.count, silentMs }, verdict };
+  const countedMs = Math.min(turnMs, (1.5 * limits.heartbeatMs) / TURNS_PER_PERIOD);
+  const silentMs = record.silentMs + countedMs;
+  const thread = sample.thread();
+  if (record.silentMs === 0) {
+    return { record: { count, silentMs, cpuMs: thread?.cpuMs ?? 0, waitingMs: 0 }, verdict: 'suspect' };
+  }
+  const waitingMs = thread?.state === 'waiting' ? record.waitingMs + countedMs : 0;
+  const next = { ...record, silentMs, waitingMs };
+  const hangs = isHang(next, thread, phase === PHASE_STARTING, limits);
+  return { record: next, verdict: hangs ? 'hang' : 'suspect' };
+}
+
+function isHang(
+  record: HeartbeatRecord,
+  thread: ThreadTime | undefined,
+  starts: boolean,
+  limits: HeartbeatLimits,
+): boolean {
+  const silenceLimitMs = starts ? limits.startMs : limits.hangMs;
+  if (thread === undefined) return record.silentMs >= silenceLimitMs;
+  const circleMs = Math.max(LEAST_CIRCLE_MS, limits.heartbeatMs * CIRCLE_SHARE);
+  if (thread.cpuMs - record.cpuMs >= (starts ? START_CIRCLE_MS : circleMs)) return true;
+  if (thread.state === 'runnable') return false;
+  if (!starts && record.waitingMs >= WAITING_PERIODS * limits.heartbeatMs) return true;
+  return record.silentMs >= silenceLimitMs;
 }

@@ -3,37 +3,30 @@
 import { hostClock } from '#shared/base/clock.js';
 import { TroupeError } from '#shared/base/error.js';
 import type { ActorControl, ActorSeed } from '#shared/ipc/actor.js';
-import { BELL_CONTROL, BELL_PING, doorbellIndex, peekDoorbell, ringDoorbell } from '#shared/ipc/doorbell.js';
-import { PHASE_STARTING, heartbeatIndex, loadHeartbeat, loadPhase, setPhase } from '#shared/ipc/heartbeat.js';
+import { BELL_CONTROL, BELL_END, BELL_PING } from '#shared/ipc/doorbell.js';
+import type { FaultRule } from '#shared/ipc/fault-plan.js';
+import { PHASE_STARTING, heartbeatIndex, setPhase } from '#shared/ipc/heartbeat.js';
 import type { Logger } from '#shared/ipc/log.js';
-import type { ActorLayout } from '#shared/memory/machine-layout.js';
+import type { ArenaViews } from '#shared/memory/arena.js';
+import type { ActorEvent } from './actor-event.js';
+import { ActorThread, SpareThread } from './actor-thread.js';
 import { ActorWorker } from './actor-worker.js';
-import { judgeHeartbeat, type HeartbeatRecord } from './heartbeat-watch.js';
+import { Child, type ActorSpec, type ActorStatus } from './child.js';
+import { TURNS_PER_PERIOD, judgeHeartbeat } from './heartbeat-watch.js';
 import {
   INITIAL_STATE,
   decideOnExit,
   describeExit,
-  type ChildSpec,
   type Decision,
   type ExitReason,
   type SupervisorSpec,
   type SupervisorState,
 } from './supervisor.js';
 
-/** How to make an actor of which the supervisor knows only the name. */
-export interface ActorSpec extends ChildSpec {
-  readonly entry: URL;
-  readonly layout: ActorLayout;
-  /** Seed but for what changes with each generation. */
-  readonly seed: Omit<ActorSeed, 'generation' | 'startPaused'>;
-  /** Beyond the doorbell: ends the actor's own way of sleeping (a vCPU's PENDING word). */
-  readonly kick?: () => void;
-}
-
 export interface SupervisionLimits {
-  /** Period of the heartbeat watch. */
-  readonly periodMs: number;
-  /** Silence that ends an actor; 0 turns the watch off. */
+  /** An actor that runs in a circle is found within two of these; 0 turns the watch off. */
+  readonly heartbeatMs: number;
+  /** Silence that ends an actor of which nothing is known, or that is inside the host; 0 turns the watch off. */
   readonly hangMs: number;
   /** An actor must be ready by then. */
   readonly startMs: number;
@@ -42,33 +35,30 @@ export interface SupervisionLimits {
 }
 
 export const DEFAULT_LIMITS: SupervisionLimits = {
-  periodMs: 500,
+  heartbeatMs: 500,
   hangMs: 10_000,
   startMs: 30_000,
   callMs: 10_000,
 };
 
+/** Enough for any device; what runs away is ended. */
+const DEFAULT_HEAP_MIB = 192;
+/** A gentle kill becomes one by force after this. */
+const GENTLE_KILL_MS = 1000;
+
 export interface SupervisorHost {
-  readonly i32: Int32Array;
+  readonly views: ArenaViews;
   readonly log: Logger;
+  /** Since the machine's start. */
+  nowMs(): number;
+  tell(event: ActorEvent): void;
   /** The supervisor has stopped all of its children and gives up. */
   escalate(message: string): void;
 }
 
-/** What `status` tells of one actor. */
-export interface ActorStatus {
-  readonly name: string;
-  readonly generation: number;
-  readonly running: boolean;
-  readonly lastExit: ExitReason | undefined;
-}
-
-interface Child {
-  readonly spec: ActorSpec;
-  generation: number;
-  worker: ActorWorker | undefined;
-  record: HeartbeatRecord | undefined;
-  lastExit: ExitReason | undefined;
+export interface SupervisorOptions extends Omit<SupervisorSpec, 'children'> {
+  /** Modules to keep a warm thread for, after the first start; none when absent. */
+  readonly spare?: readonly URL[] | undefined;
 }
 
 export class ActorSupervisor {
@@ -76,6 +66,7 @@ export class ActorSupervisor {
   readonly #host: SupervisorHost;
   readonly #limits: SupervisionLimits;
   readonly #children: readonly Child[];
+  readonly #spare: SpareThread | undefined;
   #state: SupervisorState = INITIAL_STATE;
   #paused = true;
   #stopping = false;
@@ -85,29 +76,25 @@ export class ActorSupervisor {
   #lastTurnMs = 0;
 
   constructor(
-    spec: Omit<SupervisorSpec, 'children'>,
+    options: SupervisorOptions,
     actors: readonly ActorSpec[],
     host: SupervisorHost,
     limits: Partial<SupervisionLimits> = {},
   ) {
+    const { spare, ...spec } = options;
     this.#spec = { ...spec, children: actors };
     this.#host = host;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
-    const makeChild = (actor: ActorSpec): Child => ({
-      spec: actor,
-      generation: 0,
-      worker: undefined,
-      record: undefined,
-      lastExit: undefined,
-    });
-    this.#children = actors.map(makeChild);
+    this.#children = actors.map((actor) => new Child(actor, host.views));
+    if (spare !== undefined)
+      this.#spare = new SpareThread({ name: 'spare', preload: spare, heapMib: DEFAULT_HEAP_MIB });
   }
 
   /** Starts all children, paused; resolves when all are ready. Rejects with the first failure; then stop() cleans up. */
   async start(): Promise<void> {
     for (const child of this.#children) this.#spawn(child);
     await Promise.all(this.#children.map((child) => this.#untilReady(child.worker!)));
-    if (this.#limits.hangMs > 0) this.#startWatch();
+    this.#startWatch();
   }
 
   /** Resolves when no child touches guest memory any more. */
@@ -123,17 +110,13 @@ export class ActorSupervisor {
 
   /** Stops all children, last started first, each within its shutdown time-out. */
   async stop(): Promise<void> {
-    this.#stopping = true;
-    clearInterval(this.#watch);
-    await this.#queue.catch(() => {});
+    await this.#beginStop();
     await this.#stopChildren([...this.#children].reverse());
   }
 
   /** Ends all threads at once, without asking them: for actors that keep nothing outside the arena. */
   async terminate(): Promise<void> {
-    this.#stopping = true;
-    clearInterval(this.#watch);
-    await this.#queue.catch(() => {});
+    await this.#beginStop();
     const end = async (child: Child): Promise<void> => {
       const { worker } = child;
       if (worker === undefined) return;
@@ -155,43 +138,89 @@ export class ActorSupervisor {
     return worker.call(method, this.#limits.callMs, ...args);
   }
 
-  /** Ends one actor's thread, as a crash would. Resolves when it is gone; the restart follows. */
-  async kill(name: string): Promise<void> {
-    await this.#child(name).worker?.end({ kind: 'killed' });
+  /**
+   * Ends one actor's thread, as a crash would; of a vCPU where its state is whole, unless it does not get there or `force` says
+   * at once. Resolves when it is gone; the restart follows.
+   */
+  async kill(name: string, force = false): Promise<void> {
+    const child = this.#child(name);
+    const { worker, spec } = child;
+    if (worker === undefined) return;
+    if (spec.killGently === true && !force)
+      await worker.endItself({ kind: 'killed' }, () => child.ring(BELL_END), GENTLE_KILL_MS);
+    else await worker.end({ kind: 'killed' });
+  }
+
+  /** Hands a fault rule to a live actor; one that dies meanwhile, or does not listen, has it from its next seed. */
+  arm(name: string, index: number, rule: FaultRule): void {
+    const { worker } = this.#child(name);
+    worker?.call('arm', this.#limits.callMs, index, rule).catch(() => {});
+  }
+
+  /** Wakes one actor for a turn of its loop. */
+  wake(name: string): void {
+    this.#child(name).ring(BELL_PING);
   }
 
   has(name: string): boolean {
-    return this.#children.some((child) => child.spec.name === name);
+    return this.#children.some((child) => child.name === name);
   }
 
   status(): ActorStatus[] {
-    return this.#children.map(({ spec, generation, worker, lastExit }) => ({
-      name: spec.name,
-      generation,
-      running: worker !== undefined && !worker.gone,
-      lastExit,
-    }));
+    return this.#children.map((child) => child.status());
+  }
+
+  async #beginStop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#watch);
+    await this.#spare?.close();
+    await this.#queue.catch(() => {});
   }
 
   #child(name: string): Child {
-    const child = this.#children.find((c) => c.spec.name === name);
+    const child = this.#children.find((c) => c.name === name);
     if (child === undefined) throw new TroupeError('bad-config', `there is no actor ${name}`);
     return child;
   }
 
   #spawn(child: Child): void {
     const { spec } = child;
-    const { i32, log } = this.#host;
+    const { views, log } = this.#host;
     child.generation++;
     child.record = undefined;
-    setPhase(i32, heartbeatIndex(spec.layout.heartbeat), PHASE_STARTING);
+    setPhase(views.i32, heartbeatIndex(spec.layout.heartbeat), PHASE_STARTING);
     const seed: ActorSeed = { ...spec.seed, generation: child.generation, startPaused: this.#paused };
-    const worker = new ActorWorker(spec.entry, seed, () => this.#ring(child, BELL_CONTROL));
+    const spare = spec.heapMib === undefined ? this.#spare?.take() : undefined;
+    const heapMib = spec.heapMib ?? DEFAULT_HEAP_MIB;
+    const thread = spare ?? new ActorThread({ name: spec.name, preload: [], heapMib });
+    const worker = new ActorWorker(thread, spec.entry, seed, () => child.ring(BELL_CONTROL));
     child.worker = worker;
     log.debug({ child: spec.name, childGeneration: child.generation }, 'actor spawned');
     void worker.exited.then((reason) => {
       if (child.worker !== worker || this.#stopping) return;
       this.#queue = this.#queue.then(() => this.#onExit(child, worker, reason));
+    });
+    if (child.generation > 1) void this.#tellRestart(child, worker);
+  }
+
+  async #tellRestart(child: Child, worker: ActorWorker): Promise<void> {
+    try {
+      await worker.ready;
+    } catch {
+      return; // its exit is dealt with elsewhere
+    }
+    this.#spare?.prepare();
+    const atMs = this.#host.nowMs();
+    const downMs = atMs - (child.exitedMs ?? atMs);
+    const { generation, fromSpare } = worker;
+    this.#host.tell({
+      type: 'actor:restart',
+      atMs,
+      actor: child.name,
+      kind: child.kind,
+      generation,
+      downMs,
+      fromSpare,
     });
   }
 
@@ -206,11 +235,6 @@ export class ActorSupervisor {
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  #ring(child: Child, reasons: number): void {
-    ringDoorbell(this.#host.i32, doorbellIndex(child.spec.layout.doorbell), reasons);
-    child.spec.kick?.();
   }
 
   /** To every live child; one that dies meanwhile is its restart's business: the new one starts in the right state. */
@@ -229,22 +253,24 @@ export class ActorSupervisor {
   async #onExit(child: Child, worker: ActorWorker, reason: ExitReason): Promise<void> {
     if (child.worker !== worker || this.#stopping) return;
     child.lastExit = reason;
-    const { name } = child.spec;
-    const nowMs = hostClock.nowNs() / 1e6;
-    const step = decideOnExit(this.#spec, this.#state, name, reason, nowMs);
+    const { name, kind, generation } = child;
+    const atMs = this.#host.nowMs();
+    child.exitedMs = atMs;
+    const step = decideOnExit(this.#spec, this.#state, name, reason, hostClock.nowNs() / 1e6);
     this.#state = step.state;
+    const message = `${name} ${describeExit(reason)}`;
     const fields = {
       child: name,
-      childGeneration: child.generation,
+      childGeneration: generation,
       reason: reason.kind,
       decision: step.decision.kind,
     };
     const stack = reason.kind === 'error' ? reason.stack : undefined;
-    this.#host.log.warn(
-      stack === undefined ? fields : { ...fields, stack },
-      `${name} ${describeExit(reason)}`,
-    );
-    await this.#carryOut(step.decision);
+    this.#host.log.warn(stack === undefined ? fields : { ...fields, stack }, message);
+    this.#host.tell({ type: 'actor:exit', atMs, actor: name, kind, generation, reason, message });
+    const obstacle = child.spec.cannotGoOn?.();
+    if (obstacle === undefined) await this.#carryOut(step.decision);
+    else await this.#carryOut({ kind: 'escalate', message: `${message}; ${obstacle}` });
   }
 
   async #carryOut(decision: Decision): Promise<void> {
@@ -258,7 +284,13 @@ export class ActorSupervisor {
       case 'escalate':
         this.#stopping = true;
         clearInterval(this.#watch);
+        await this.#spare?.close();
         await this.#stopChildren([...this.#children].reverse());
+        this.#host.tell({
+          type: 'actor:escalate',
+          atMs: this.#host.nowMs(),
+          message: decision.message,
+        });
         this.#host.escalate(decision.message);
     }
   }
@@ -274,32 +306,30 @@ export class ActorSupervisor {
   }
 
   #startWatch(): void {
-    this.#lastTurnMs = hostClock.nowNs() / 1e6;
-    this.#watch = setInterval(() => {
-      const nowMs = hostClock.nowNs() / 1e6;
-      const turnMs = nowMs - this.#lastTurnMs;
-      this.#lastTurnMs = nowMs;
-      for (const child of this.#children) this.#watchOne(child, turnMs);
-    }, this.#limits.periodMs);
+    const { heartbeatMs, hangMs } = this.#limits;
+    this.#lastTurnMs = this.#host.nowMs();
+    this.#watch = setInterval(
+      () => {
+        const nowMs = this.#host.nowMs();
+        const turnMs = nowMs - this.#lastTurnMs;
+        this.#lastTurnMs = nowMs;
+        this.#spare?.prepare();
+        for (const child of this.#children) {
+          child.measure(nowMs);
+          if (heartbeatMs > 0 && hangMs > 0) this.#watchOne(child, turnMs);
+        }
+      },
+      (heartbeatMs > 0 ? heartbeatMs : DEFAULT_LIMITS.heartbeatMs) / TURNS_PER_PERIOD,
+    );
     this.#watch.unref();
   }
 
   #watchOne(child: Child, turnMs: number): void {
-    const { worker, spec } = child;
+    const { worker } = child;
     if (worker === undefined || worker.gone) return;
-    const heart = heartbeatIndex(spec.layout.heartbeat);
-    const { i32 } = this.#host;
-    const phase = loadPhase(i32, heart);
-    const sample = {
-      count: loadHeartbeat(i32, heart),
-      phase,
-      bell: peekDoorbell(i32, doorbellIndex(spec.layout.doorbell)),
-    };
-    const limits =
-      phase === PHASE_STARTING ? { ...this.#limits, hangMs: this.#limits.startMs } : this.#limits;
-    const { record, verdict } = judgeHeartbeat(child.record, sample, turnMs, limits);
+    const { record, verdict } = judgeHeartbeat(child.record, child.sample(), turnMs, this.#limits);
     child.record = record;
-    if (verdict === 'suspect') this.#ring(child, BELL_PING);
+    if (verdict === 'suspect') child.ring(BELL_PING);
     if (verdict === 'hang') {
       child.record = undefined;
       void worker.end({ kind: 'hang' });

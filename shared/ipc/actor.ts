@@ -13,24 +13,28 @@ import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
 import { mailboxName, type MachineLayout } from '#shared/memory/machine-layout.js';
 import {
   BELL_CONTROL,
+  BELL_END,
   doorbellIndex,
   peekDoorbell,
   takeDoorbell,
   waitDoorbell,
   waitDoorbellAsync,
 } from '#shared/ipc/doorbell.js';
-import { createFailpoint, type Failpoint, type FaultPlan } from '#shared/ipc/failpoint.js';
+import { CRASH_EXIT_CODE, FaultPoints, type Failpoint, type FaultEffects } from '#shared/ipc/failpoint.js';
+import type { FaultPlan, FaultRule } from '#shared/ipc/fault-plan.js';
 import {
   PHASE_HALTED,
   PHASE_IDLE,
   PHASE_PAUSED,
   PHASE_RUNNING,
   heartbeatIndex,
+  noteWork,
   setPhase,
   stampHeartbeat,
 } from '#shared/ipc/heartbeat.js';
 import { LOG_LEVELS, type LogLevel, type Logger } from '#shared/ipc/log.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
+import { blockThread } from '#shared/ipc/sleep.js';
 import { RegisterServer, type RegisterHandler } from '#shared/ipc/register-bus.js';
 import { createTracer, type TraceSeed, type Tracer } from '#shared/ipc/trace.js';
 
@@ -74,6 +78,8 @@ export interface ActorContext {
   readonly trace?: Tracer | undefined;
   /** Shows life during long work; the loop does it each turn. */
   beat(): void;
+  /** A virtio request is done and `depth` more wait: for the kernel's table of actors. */
+  noteWork(depth: number): void;
   /** The loop serves the mailboxes `vcpu-N->this` with it from now on, before each poll. */
   serveRegisters(handler: RegisterHandler): RegisterServer;
   /** Opens the mailbox `from->this`; the actor peeks in poll, the loop arms it before sleep. */
@@ -110,6 +116,8 @@ export interface ActorControl {
   reset(): void;
   halt(): Promise<void>;
   inspect(): unknown;
+  /** A fault rule more, by its index in the machine's plan. */
+  arm(index: number, rule: FaultRule): void;
 }
 
 /** What an actor says over its port besides comlink's answers: it is up and polls. */
@@ -135,13 +143,23 @@ export interface ActorPort {
 const SPIN_TURNS = 1000;
 /** A sleep never lasts longer than this, so that a lost wake-up costs a second and not a machine. */
 const SLEEP_LIMIT_MS = 1000;
+/** Of a piece of memory that a fault hoards: small, so that V8 finds the heap full and not the piece too large. */
+const HOARD_ENTRIES = 10_000;
+
+let provided: ActorThread | undefined;
+
+/** For a thread that learns late which actor it is: stands for what main.ts hands to {@link runActor}. */
+export function provideThread(thread: ActorThread): void {
+  provided = thread;
+}
 
 /** Runs an actor in this thread until it halts. `create` gets the context and opens its queues. */
 export function runActor(
-  thread: ActorThread,
+  ownThread: ActorThread,
   create: (context: ActorContext) => ActorBehaviour,
   options: { readonly eventLoop?: boolean } = {},
 ): void {
+  const thread = provided ?? ownThread;
   const port = thread.parentPort;
   assert(port !== null, 'an actor runs in a worker');
   const seed = thread.workerData as ActorSeed;
@@ -186,7 +204,7 @@ class ActorLoop {
   readonly #registerServers: RegisterServer[] = [];
   readonly #receivers: MailboxReceiver[] = [];
   readonly #behaviour: ActorBehaviour;
-  readonly #failpoint: Failpoint;
+  readonly #faults: FaultPoints;
   #state: LoopState;
   #leavePause: () => void = () => {};
 
@@ -199,10 +217,11 @@ class ActorLoop {
     this.#i32 = views.i32;
     this.#bell = doorbellIndex(own.doorbell);
     this.#heart = heartbeatIndex(own.heartbeat);
-    this.#failpoint = createFailpoint(seed.faults, seed, threadEffects());
+    this.#faults = new FaultPoints(seed.faults, seed, threadEffects(), views.i32, own.faults);
     this.#state = seed.startPaused === true ? 'paused' : 'running';
-    setPhase(this.#i32, this.#heart, PHASE_RUNNING);
+    this.#faults.pass('start');
     this.#behaviour = create(this.#makeContext(views));
+    setPhase(this.#i32, this.#heart, PHASE_RUNNING);
     this.control = this.#makeControl();
   }
 
@@ -212,6 +231,7 @@ class ActorLoop {
     while (this.#state !== 'halted') {
       stampHeartbeat(this.#i32, this.#heart);
       reasons |= takeDoorbell(this.#i32, this.#bell);
+      if ((reasons & BELL_END) !== 0) process.exit(CRASH_EXIT_CODE);
       if ((reasons & BELL_CONTROL) !== 0) {
         reasons &= ~BELL_CONTROL;
         await yieldToEventLoop();
@@ -221,7 +241,7 @@ class ActorLoop {
         continue;
       }
       if (this.#state !== 'running') break;
-      this.#failpoint('loop');
+      this.#faults.pass('loop');
       let busy = false;
       for (const server of this.#registerServers) if (server.poll()) busy = true;
       if (this.#behaviour.poll(reasons)) busy = true;
@@ -286,6 +306,7 @@ class ActorLoop {
         this.#leavePause();
       },
       inspect: () => behaviour.inspect?.(),
+      arm: (index, rule) => this.#faults.arm(index, rule),
     };
   }
 
@@ -313,11 +334,12 @@ class ActorLoop {
       registerPage: own.registerPage,
       doorbell: own.doorbell,
       senderOptions,
-      failpoint: this.#failpoint,
+      failpoint: this.#faults.pass,
       trace: createTracer(trace, name, views.i32, layout.shared.traceBudget, (line) =>
         appendTo(trace!.fd, line),
       ),
       beat,
+      noteWork: (depth) => noteWork(this.#i32, this.#heart, depth),
       serveRegisters: (handler) => {
         const server = new RegisterServer(views, layout, name, handler);
         this.#registerServers.push(server);
@@ -343,14 +365,17 @@ async function yieldToEventLoop(): Promise<void> {
   await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
-function threadEffects(): Parameters<typeof createFailpoint>[2] {
-  const never = new Int32Array(new SharedArrayBuffer(4));
+function threadEffects(): FaultEffects {
   return {
     exit: (code) => process.exit(code),
-    hang: () => {
-      for (;;) Atomics.wait(never, 0, 0);
+    exhaustMemory: () => {
+      const hoard: number[][] = [];
+      for (;;) hoard.push(new Array<number>(HOARD_ENTRIES).fill(0.5));
     },
-    delay: (ms) => void Atomics.wait(never, 0, 0, ms),
+    hang: (asleep) => {
+      for (;;) if (asleep) blockThread(SLEEP_LIMIT_MS);
+    },
+    delay: blockThread,
   };
 }
 

@@ -15,6 +15,8 @@ export const BELL_CONFIG = 8;
 export const BELL_TIMER = 16;
 /** The kernel asks for a sign of life. */
 export const BELL_PING = 32;
+/** The kernel ends the thread here, where the actor's state is whole. */
+export const BELL_END = 64;
 
 export const DOORBELL_BYTES = 64;
 const BITS = 0;

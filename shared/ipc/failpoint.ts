@@ -1,49 +1,42 @@
-// Failpoints: named points in every actor at which a fault plan can break it, by count or by seed, replayable. Without a
-// plan a point is a call of an empty function. The plan is data (JSON) and travels in the actor's seed.
-// crash and exit end the thread without unwinding, throw unwinds, hang never returns, delay blocks; drop, duplicate and corrupt
-// are handed back, for the caller to carry out where it means something.
+// Failpoints: named points in every actor at which a fault plan can break it, by count, by time or by seed, replayable. Without a
+// rule for it an actor's point is one comparison. Rules travel in the actor's seed; one injected later is armed by a control
+// call. Same seed, same actor, same hit: same fault. crash, exit and oom end the thread without unwinding, throw unwinds, hang
+// never returns, delay blocks; drop, duplicate and corrupt are handed back, for the mailbox to carry out.
+import { monotonicNs } from '#shared/base/clock.js';
 import { createPrng, hashString } from '#shared/base/prng.js';
-
-export type FaultAction = 'crash' | 'exit' | 'throw' | 'hang' | 'delay' | 'drop' | 'duplicate' | 'corrupt';
-
-/** When a rule strikes: `at` the n-th hit (from 1), on `every` n-th, or with `probability` a hit. */
-export interface FaultRule {
-  /** Actor name ('virtio-blk-0') or kind ('virtio-blk'). Every actor when absent. */
-  readonly actor?: string;
-  readonly point: string;
-  readonly action: FaultAction;
-  readonly at?: number;
-  readonly every?: number;
-  readonly probability?: number;
-  /** Strikes at most so many times a generation; 1 when absent and `at` is given, else no limit. */
-  readonly limit?: number;
-  /** Only in this generation of the actor (from 1). */
-  readonly generation?: number;
-  readonly delayMs?: number;
-  readonly exitCode?: number;
-}
-
-export interface FaultPlan {
-  readonly seed: number;
-  readonly rules: readonly FaultRule[];
-}
+import type { Region } from '#shared/base/region.js';
+import type { FailpointName } from '#shared/ipc/failpoint-catalogue.js';
+import {
+  FAULT_GRANTED,
+  FAULT_HITS,
+  FAULT_STRIKES,
+  FAULT_TIME,
+  faultWord,
+  ruleNames,
+  rulePoints,
+  ruleTimes,
+  type FaultPlan,
+  type FaultRule,
+} from '#shared/ipc/fault-plan.js';
 
 /** What the caller of a failpoint has to do: usually nothing. */
 export type FaultVerdict = 'none' | 'drop' | 'duplicate' | 'corrupt';
 
-export type Failpoint = (point: string) => FaultVerdict;
+export type Failpoint = (point: FailpointName) => FaultVerdict;
 
 /** How a thread ends and blocks; the actor loop gives the real ones. */
 export interface FaultEffects {
   exit(code: number): never;
-  hang(): never;
+  exhaustMemory(): never;
+  hang(asleep: boolean): never;
   delay(ms: number): void;
 }
 
 /** As a process that aborts: 128 + SIGABRT. */
 export const CRASH_EXIT_CODE = 134;
 
-const noFault: Failpoint = () => 'none';
+/** Spreads hit numbers over the generator's seeds: 2^32 divided by the golden ratio. */
+const HIT_STRIDE = 0x9e3779b1;
 
 export class InjectedFault extends Error {
   constructor(point: string) {
@@ -52,67 +45,103 @@ export class InjectedFault extends Error {
   }
 }
 
-function carryOut(rule: FaultRule, effects: FaultEffects): FaultVerdict {
-  switch (rule.action) {
-    case 'crash':
-      return effects.exit(CRASH_EXIT_CODE);
-    case 'exit':
-      return effects.exit(rule.exitCode ?? 1);
-    case 'throw':
-      throw new InjectedFault(rule.point);
-    case 'hang':
-      return effects.hang();
-    case 'delay':
-      effects.delay(rule.delayMs ?? 10);
-      return 'none';
-    case 'drop':
-    case 'duplicate':
-    case 'corrupt':
-      return rule.action;
-  }
-}
-
 interface ArmedRule {
   readonly rule: FaultRule;
-  readonly random: () => number;
-  hits: number;
-  strikes: number;
+  /** Of its counters, in i32. */
+  readonly word: number;
+  readonly seed: number;
 }
 
-function strikesNow(armed: ArmedRule): boolean {
-  const { rule } = armed;
-  armed.hits++;
-  const limit = rule.limit ?? (rule.at === undefined ? Infinity : 1);
-  if (armed.strikes >= limit) return false;
-  if (rule.at !== undefined) return armed.hits === rule.at;
-  if (rule.every !== undefined) return armed.hits % rule.every === 0;
-  if (rule.probability !== undefined) return armed.random() < rule.probability;
-  return true;
-}
+/** The failpoints of one generation of one actor. */
+export class FaultPoints {
+  /** Passes a point. Bound: may be handed around. */
+  readonly pass: Failpoint;
+  readonly #actor: { readonly name: string; readonly kind: string; readonly generation: number };
+  readonly #effects: FaultEffects;
+  readonly #seed: number;
+  readonly #i32: Int32Array;
+  readonly #counters: Region;
+  #byPoint: Map<string, ArmedRule[]> | undefined;
 
-/** The failpoint function of one generation of one actor. Same plan, same identity, same hits: same faults. */
-export function createFailpoint(
-  plan: FaultPlan | undefined,
-  actor: { readonly name: string; readonly kind: string; readonly generation: number },
-  effects: FaultEffects,
-): Failpoint {
-  const byPoint = new Map<string, ArmedRule[]>();
-  for (const [i, rule] of (plan?.rules ?? []).entries()) {
-    if (rule.actor !== undefined && rule.actor !== actor.name && rule.actor !== actor.kind) continue;
-    if (rule.generation !== undefined && rule.generation !== actor.generation) continue;
-    const seed = hashString(`${plan!.seed}/${actor.name}/${actor.generation}/${i}`);
-    const armed = { rule, random: createPrng(seed).float, hits: 0, strikes: 0 };
-    byPoint.set(rule.point, [...(byPoint.get(rule.point) ?? []), armed]);
+  /** `counters`: of this actor, in the arena that `i32` views; FAULT_COUNTERS_BYTES. */
+  constructor(
+    plan: FaultPlan | undefined,
+    actor: { readonly name: string; readonly kind: string; readonly generation: number },
+    effects: FaultEffects,
+    i32: Int32Array,
+    counters: Region,
+  ) {
+    this.#actor = actor;
+    this.#effects = effects;
+    this.#seed = plan?.seed ?? 0;
+    this.#i32 = i32;
+    this.#counters = counters;
+    plan?.rules.forEach((rule, index) => this.arm(index, rule));
+    this.pass = (point) =>
+      this.#byPoint === undefined ? 'none' : this.#strike(this.#byPoint.get(point), point);
   }
-  if (byPoint.size === 0) return noFault;
-  return (point) => {
+
+  /** A rule more, by its index in the machine's plan. Nothing happens when it names another actor or generation. */
+  arm(index: number, rule: FaultRule): void {
+    const { name, generation } = this.#actor;
+    if (!ruleNames(rule, this.#actor)) return;
+    if (rule.generation !== undefined && rule.generation !== generation) return;
+    const seed = hashString(`${this.#seed}/${name}/${index}`);
+    this.#byPoint ??= new Map();
+    for (const point of rulePoints(rule)) {
+      const armed = { rule, word: faultWord(this.#counters, index), seed };
+      this.#byPoint.set(point, [...(this.#byPoint.get(point) ?? []), armed]);
+    }
+  }
+
+  #strike(rules: readonly ArmedRule[] | undefined, point: string): FaultVerdict {
     let verdict: FaultVerdict = 'none';
-    for (const armed of byPoint.get(point) ?? []) {
-      if (!strikesNow(armed)) continue;
-      armed.strikes++;
-      const answer = carryOut(armed.rule, effects);
+    for (const armed of rules ?? []) {
+      if (!this.#strikesNow(armed)) continue;
+      const { word, rule } = armed;
+      // Counted first: what follows may not return.
+      this.#i32[word + FAULT_TIME] = monotonicNs() / 1e6;
+      Atomics.add(this.#i32, word + FAULT_STRIKES, 1);
+      const answer = this.#carryOut(rule, point);
       if (answer !== 'none') verdict = answer;
     }
     return verdict;
-  };
+  }
+
+  #strikesNow({ rule, word, seed }: ArmedRule): boolean {
+    const i32 = this.#i32;
+    const strikes = i32[word + FAULT_STRIKES]!;
+    if (rule.atMs !== undefined && strikes >= Atomics.load(i32, word + FAULT_GRANTED)) return false;
+    const hit = (i32[word + FAULT_HITS]! + 1) >>> 0;
+    i32[word + FAULT_HITS] = hit;
+    if (strikes >= ruleTimes(rule)) return false;
+    const first = rule.after ?? rule.every ?? 1;
+    if (hit < first) return false;
+    if (rule.every !== undefined && (hit - first) % rule.every !== 0) return false;
+    if (rule.probability === undefined) return true;
+    return createPrng(seed ^ Math.imul(hit, HIT_STRIDE)).float() < rule.probability;
+  }
+
+  #carryOut(rule: FaultRule, point: string): FaultVerdict {
+    const effects = this.#effects;
+    switch (rule.action) {
+      case 'crash':
+        return effects.exit(CRASH_EXIT_CODE);
+      case 'exit':
+        return effects.exit(rule.exitCode ?? 1);
+      case 'oom':
+        return effects.exhaustMemory();
+      case 'throw':
+        throw new InjectedFault(point);
+      case 'hang':
+        return effects.hang(rule.asleep ?? false);
+      case 'delay':
+        effects.delay(rule.delayMs ?? 10);
+        return 'none';
+      case 'drop':
+      case 'duplicate':
+      case 'corrupt':
+        return rule.action;
+    }
+  }
 }

@@ -92,6 +92,13 @@ function openMailbox(v: ArenaViews, region: Region): { parts: MailboxParts; payl
   return { parts: placeMailbox(region.offset, entries, payloadBytes), payloadBytes };
 }
 
+/** For who looks on: messages sent so far (modulo 2^32), and those not answered. */
+export function loadMailboxCounts(v: ArenaViews, region: Region): { sent: number; depth: number } {
+  const { parts } = openMailbox(v, region);
+  const sent = v.u32[(region.offset >>> 2) + HEADER_SEQUENCE]!;
+  return { sent, depth: (loadAvailIdx(v, parts) - loadUsedIdx(v, parts)) & 0xffff };
+}
+
 export interface SenderOptions {
   /** Of the sending actor. */
   readonly generation?: number;

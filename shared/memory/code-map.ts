@@ -118,6 +118,16 @@ export class CodeMap {
     return (Atomics.load(this.#i32, this.#entry(arenaAddress) + STALE_FOR) & (1 << (vcpu & 31))) !== 0;
   }
 
+  /** `vcpu` holds no code at all, as its thread is a new one. Above 32 vCPUs a bit has several owners, and stays. */
+  disclaimAll(vcpu: number): void {
+    if (this.#states.length > 32) return;
+    const bit = 1 << vcpu;
+    for (let entry = this.#base; entry + ENTRY_WORDS <= this.#lock; entry += ENTRY_WORDS) {
+      if ((this.#i32[entry + CODE_OWNERS]! & bit) === 0) continue;
+      this.disclaim(this.#ramOffset + ((entry - this.#base) / ENTRY_WORDS) * 4096, vcpu);
+    }
+  }
+
   /** `vcpu` has dropped all its blocks of the page. */
   disclaim(arenaAddress: number, vcpu: number): void {
     const i32 = this.#i32;

@@ -14,6 +14,8 @@ export interface ActorLayout {
   readonly statePage: Region;
   /** Registers that vCPUs and other actors read by load. Zero at the machine's start; kept across restarts. */
   readonly registerPage: Region;
+  /** What has happened of each fault rule; see shared/ipc/fault-plan.ts. */
+  readonly faults: Region;
 }
 
 /** What one vCPU owns. */

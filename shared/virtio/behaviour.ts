@@ -36,6 +36,7 @@ export function createVirtioBehaviour(
       views: ctx.views,
       ram: ctx.ram,
       failpoint: ctx.failpoint,
+      requestDone: ctx.noteWork,
       trace: tracer && ((text) => tracer.event('virtio', text)),
       statePage: ctx.statePage,
       registerPage: ctx.registerPage,

@@ -46,6 +46,8 @@ export interface QueueEnvironment {
   readonly failpoint: Failpoint;
   /** Called before the guest learns of bytes that the device wrote into RAM: arena offset and length. */
   readonly ramWritten?: ((offset: number, length: number) => void) | undefined;
+  /** After each request that carried data or a command of the driver's; `depth` more wait. */
+  readonly requestDone?: ((depth: number) => void) | undefined;
   /** With `--trace virtio`: a line for every request taken and given back. */
   readonly trace?: ((text: string) => void) | undefined;
 }
@@ -194,6 +196,11 @@ export class DeviceQueue {
     );
   }
 
+  /** Requests that the driver has made available and that are not completed. */
+  get depth(): number {
+    return (loadAvailIdx(this.#env.views, this.#ring) - this.get(S.QUEUE_NEXT_USED)) & 0xffff;
+  }
+
   /** Is there a request that {@link take} would find? */
   get hasRequest(): boolean {
     if (this.#leftOver.length > 0) return true;
@@ -217,7 +224,8 @@ export class DeviceQueue {
     failpoint('used.written');
     onCommit?.(commit);
     this.#settle(chain.position, nextUsed);
-    failpoint('inflight.cleared');
+    if (chain.readableBytes > 0) this.#env.requestDone?.(this.depth);
+    failpoint('request.completed');
     this.#env.trace?.(`queue ${this.#index} used head ${chain.head} length ${length}`);
   }
 

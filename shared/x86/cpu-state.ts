@@ -167,6 +167,9 @@ export const TLB_FLUSH_ACK = 1652;
 /** i32: NMI_* bits. An NMI is blocked from the delivery of one to the next IRET; the first that comes meanwhile is kept. */
 export const NMI_STATE = 1656;
 
+/** i32: 1 while the vCPU's thread is inside the engine, where this page is not exact; 0 at a safe point. */
+export const INSIDE_ENGINE = 1660;
+
 export const CPU_STATE_BYTES = 4096;
 
 // INTERRUPT_SHADOW values

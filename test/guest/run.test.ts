@@ -108,7 +108,7 @@ describe('launch', () => {
   it('goes on when an actor is killed, and through a pause', async () => {
     await vm!.kill('virtio-console-0');
     expect((await vm!.exec('echo back')).stdout).toBe('back\n');
-    const status = await vm!.actors();
+    const status = await vm!.actors.list();
     expect(status.find((a) => a.name === 'virtio-console-0')!.generation).toBe(2);
     await vm!.pause();
     await vm!.resume();

@@ -26,7 +26,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { ensureGuestAssets } from '#kernel/assets/guest-assets.js';
 import { Session } from '#kernel/session.js';
 import { TroupeError } from '#shared/base/error.js';
-import type { FaultRule } from '#shared/ipc/failpoint.js';
+import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import { createPrng, type Prng } from '#shared/base/prng.js';
 import { NumberedLines } from '../support/numbered-lines.js';
 
@@ -56,7 +56,7 @@ const POINTS = [
     'inflight.clearing',
   ],
   ...[
-    'inflight.cleared',
+    'request.completed',
     'interrupt.sending',
     'output.posting',
     'output.posted',
@@ -67,9 +67,9 @@ const POINTS = [
 const CRASH_PROBABILITY = 0.001;
 const CRASHES: FaultRule[] = [
   ...POINTS.map((point) => ({ point, probability: CRASH_PROBABILITY })),
-  { point: 'status.written', generation: 1, at: 2 },
-  { point: 'queue.enabled', generation: 2, at: 1 },
-  { point: 'status.written', generation: 3, at: 1 },
+  { point: 'status.written', generation: 1, after: 2 },
+  { point: 'queue.enabled', generation: 2 },
+  { point: 'status.written', generation: 3 },
 ].flatMap((rule) => KINDS.map((actor): FaultRule => ({ actor, action: 'crash', ...rule })));
 
 /** What Linux says when its vCPUs wait for a processor of the host. */

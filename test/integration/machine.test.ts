@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { formatArena, planArena } from '#kernel/arena-plan.js';
 import { Machine } from '#kernel/machine.js';
-import type { ActorSpec } from '#kernel/supervision/spawn.js';
+import type { ActorSpec } from '#kernel/supervision/child.js';
 import { silentLogger } from '#shared/ipc/log.js';
 import { DEBUG_EXIT, POWEROFF, RESET, SHUTDOWN } from '#shared/ipc/machine-event.js';
 import { viewArena } from '#shared/memory/arena.js';
@@ -56,7 +56,9 @@ function buildScripted(params: object, vcpus = 2): Machine {
       kernelKind: 'pvh',
       devices: [spec('registers', 'register-file', {})],
       vcpus: vcpuSpecs,
-      supervision: { intensity: 10, periodMs: 10_000, hangMs: 5000 },
+      supervision: { intensity: 10, periodMs: 10_000, hangMs: 5000, heartbeatMs: 500 },
+      faults: { seed: 0, rules: [] },
+      deviceModules: [],
     },
     silentLogger,
   );

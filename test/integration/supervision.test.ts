@@ -1,6 +1,6 @@
 // The register bus, the actor loop and the supervisor together, over real threads.
 import { afterEach, describe, expect, it } from 'vitest';
-import type { FaultPlan } from '#shared/ipc/failpoint.js';
+import type { FaultPlan } from '#shared/ipc/fault-plan.js';
 import { SPACE_MMIO } from '#shared/ipc/register-bus.js';
 import type { RegisterWindow } from '#shared/memory/machine-layout.js';
 import { DeviceBench, type BenchOptions } from '../support/device-bench.js';
@@ -60,7 +60,7 @@ describe('supervision over threads', () => {
     ['exits', 0xf8, 'exit'],
   ] as const) {
     it(`answers a request after the actor ${name} in the middle of it`, async () => {
-      const b = await startBench({ limits: { periodMs: 20, hangMs: 300 } });
+      const b = await startBench({ limits: { heartbeatMs: 100 } });
       const drive = b.driver(0);
       await drive([{ write: true, address: BASE + 4, value: 42 }]);
       const seen = await drive([
@@ -111,7 +111,7 @@ describe('supervision over threads', () => {
   });
 
   it('carries out a fault plan and escalates when restarts do not help', async () => {
-    const faults: FaultPlan = { seed: 1, rules: [{ point: 'read', action: 'crash' }] };
+    const faults: FaultPlan = { seed: 1, rules: [{ point: 'read', action: 'crash', every: 1 }] };
     const b = await startBench({ faults, intensity: 3 });
     void b.driver(0)([{ address: BASE }]);
     const deadline = Date.now() + 10_000;

@@ -3,8 +3,10 @@
 // that kill devices under way.
 import { Worker } from 'node:worker_threads';
 import { formatArena, planArena, type MachinePlan } from '#kernel/arena-plan.js';
-import { ActorSupervisor, type ActorSpec, type SupervisionLimits } from '#kernel/supervision/spawn.js';
-import type { FaultPlan } from '#shared/ipc/failpoint.js';
+import type { ActorEvent } from '#kernel/supervision/actor-event.js';
+import type { ActorSpec } from '#kernel/supervision/child.js';
+import { ActorSupervisor, type SupervisionLimits } from '#kernel/supervision/spawn.js';
+import type { FaultPlan } from '#shared/ipc/fault-plan.js';
 import { silentLogger } from '#shared/ipc/log.js';
 import { BusClient } from '#shared/ipc/register-bus.js';
 import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
@@ -25,6 +27,8 @@ export interface BenchOptions {
   readonly faults?: FaultPlan;
   readonly intensity?: number;
   readonly limits?: Partial<SupervisionLimits>;
+  /** Modules of a warm thread; none by default. */
+  readonly spare?: readonly URL[];
 }
 
 export interface BusStep {
@@ -46,6 +50,7 @@ export class DeviceBench {
   readonly ram: GuestMemory;
   readonly supervisor: ActorSupervisor;
   readonly escalations: string[] = [];
+  readonly events: ActorEvent[] = [];
   readonly #drivers: Worker[] = [];
   #bus: BusClient | undefined;
 
@@ -83,9 +88,20 @@ export class DeviceBench {
       },
     });
     this.supervisor = new ActorSupervisor(
-      { strategy: 'one_for_one', intensity: options.intensity ?? 100, periodMs: 10_000 },
+      {
+        strategy: 'one_for_one',
+        intensity: options.intensity ?? 100,
+        periodMs: 10_000,
+        spare: options.spare,
+      },
       options.actors.map(spec),
-      { i32: this.views.i32, log: silentLogger, escalate: (message) => this.escalations.push(message) },
+      {
+        views: this.views,
+        log: silentLogger,
+        nowMs: () => performance.now(),
+        tell: (event) => this.events.push(event),
+        escalate: (message) => this.escalations.push(message),
+      },
       options.limits,
     );
   }

@@ -180,6 +180,7 @@ export class InProcessDevice {
       registerPage: own.registerPage,
       doorbell: own.doorbell,
       senderOptions: { generation: this.generation },
+      noteWork: () => {},
       failpoint: (point) => this.#hit(point),
       beat: () => {},
       serveRegisters: (handler) => {

@@ -116,6 +116,12 @@ export class BlockCache {
       if (this.#codeMap.isStale(page, this.#vcpu)) this.dropPage(page);
   }
 
+  /** This thread's predecessor died: what it had decoded is nobody's. */
+  takeOver(): void {
+    this.#codeMap.disclaimAll(this.#vcpu);
+    this.dropAll();
+  }
+
   dropAll(): void {
     for (const page of this.#pages.keys()) this.#codeMap.disclaim(page, this.#vcpu);
     this.#blocks.clear();

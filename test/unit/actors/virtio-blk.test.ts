@@ -224,11 +224,11 @@ describe('virtio-blk killed', () => {
     }
     expect(generations).toBeGreaterThan(300);
     expect([...points].sort()).toEqual([
-      'inflight.cleared',
       'inflight.clearing',
       'inflight.set',
       'interrupt.sending',
       'queue.enabled',
+      'request.completed',
       'request.executed',
       'request.received',
       'reset.begun',

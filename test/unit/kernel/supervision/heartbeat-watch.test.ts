@@ -1,41 +1,85 @@
 import { describe, expect, it } from 'vitest';
-import { judgeHeartbeat, type HeartbeatRecord } from '#kernel/supervision/heartbeat-watch.js';
-import { PHASE_IDLE, PHASE_PAUSED, PHASE_RUNNING } from '#shared/ipc/heartbeat.js';
+import { PHASE_IDLE, PHASE_PAUSED, PHASE_RUNNING, PHASE_STARTING } from '#shared/ipc/heartbeat.js';
+import { judgeHeartbeat, type HeartbeatSample } from '#kernel/supervision/heartbeat-watch.js';
+import type { ThreadTime } from '#kernel/supervision/thread-time.js';
 
-const limits = { periodMs: 100, hangMs: 1000 };
+const limits = { heartbeatMs: 500, hangMs: 10_000, startMs: 30_000 };
+const TURN_MS = 250;
 
-function watch(samples: { count: number; phase: number; bell: number }[], turnMs = 100): string[] {
-  let record: HeartbeatRecord | undefined;
-  return samples.map((sample) => {
-    const result = judgeHeartbeat(record, sample, turnMs, limits);
-    record = result.record;
-    return result.verdict;
+type Look = Partial<Omit<HeartbeatSample, 'thread'>> & { thread?: ThreadTime | undefined };
+
+/** The verdict of each turn. */
+function watch(looks: readonly Look[], turnMs = TURN_MS): string[] {
+  let record: Parameters<typeof judgeHeartbeat>[0];
+  return looks.map(({ thread, ...look }) => {
+    const sample = { count: 1, phase: PHASE_RUNNING, bell: 0, ...look, thread: () => thread };
+    const judged = judgeHeartbeat(record, sample, turnMs, limits);
+    record = judged.record;
+    return judged.verdict;
   });
 }
 
-const still = (phase: number, bell: number, n: number) =>
-  Array.from({ length: n }, () => ({ count: 5, phase, bell }));
+const turns = (count: number, look: (i: number) => Look): Look[] =>
+  Array.from({ length: count }, (_, i) => look(i));
+const runs = (cpuMs: number): ThreadTime => ({ cpuMs, state: 'runnable' });
 
 describe('judgeHeartbeat', () => {
-  it('suspects after half of the limit and condemns after all of it', () => {
-    const verdicts = watch(still(PHASE_RUNNING, 0, 11));
-    expect(verdicts.slice(0, 5)).toEqual(Array(5).fill('alive'));
-    expect(verdicts.slice(5, 10)).toEqual(Array(5).fill('suspect'));
-    expect(verdicts[10]).toBe('hang');
+  it('finds a circle within two periods: at the turn after it rang the doorbell', () => {
+    // The last beat comes right after the first look, so 3 turns of 250 ms have passed.
+    const looks = [{ count: 0 }, ...turns(3, (i) => ({ count: 1, thread: runs(100 + 250 * i) }))];
+    expect(watch(looks)).toEqual(['alive', 'alive', 'suspect', 'hang']);
   });
 
-  it('lets an actor sleep for ever, but not with a rung doorbell', () => {
-    expect(new Set(watch(still(PHASE_IDLE, 0, 50)))).toEqual(new Set(['alive']));
-    expect(new Set(watch(still(PHASE_PAUSED, 1, 50)))).toEqual(new Set(['alive']));
-    expect(watch(still(PHASE_IDLE, 2, 11))[10]).toBe('hang');
+  it('leaves an actor alone that gets no processor, however long', () => {
+    const looks = turns(1000, (i) => ({ thread: runs(Math.min(90, 10 * Math.floor(i / 100))) }));
+    expect(watch(looks)).not.toContain('hang');
   });
 
-  it('counts its own turns, not the wall clock: a suspended host condemns nobody', () => {
-    expect(watch(still(PHASE_RUNNING, 0, 3), 3_600_000)).toEqual(['alive', 'alive', 'alive']);
+  it('finds a circle that gets a twentieth of a processor', () => {
+    const verdicts = watch(turns(20, (i) => ({ thread: runs(10 + i * 12) })));
+    expect(verdicts.indexOf('hang')).toBe(10);
   });
 
-  it('forgives with the first beat', () => {
-    const samples = [...still(PHASE_RUNNING, 0, 9), { count: 6, phase: PHASE_RUNNING, bell: 0 }];
-    expect(watch(samples)[9]).toBe('alive');
+  it('gives one that sleeps on a word longer, and one inside the host much longer', () => {
+    const waiting = watch(turns(60, () => ({ thread: { cpuMs: 7, state: 'waiting' } })));
+    expect(waiting.indexOf('hang')).toBe(9);
+    const inHost = watch(turns(60, () => ({ thread: { cpuMs: 7, state: 'busy-host' } })));
+    expect(inHost.indexOf('hang')).toBe(40);
+    const unknown = watch(turns(60, () => ({})));
+    expect(unknown.indexOf('hang')).toBe(40);
+  });
+
+  it('does not count sleep, a pause, or turns of the loop as silence', () => {
+    const idle = watch(
+      turns(100, () => ({ phase: PHASE_IDLE, thread: { cpuMs: 0, state: 'waiting' as const } })),
+    );
+    expect(idle).not.toContain('suspect');
+    expect(watch(turns(100, () => ({ phase: PHASE_PAUSED })))).not.toContain('suspect');
+    expect(watch(turns(100, (i) => ({ count: i, thread: runs(i * 250) })))).not.toContain('suspect');
+  });
+
+  it('suspects an idle actor whose doorbell rang', () => {
+    const looks = turns(9, () => ({
+      phase: PHASE_IDLE,
+      bell: 4,
+      thread: { cpuMs: 0, state: 'waiting' as const },
+    }));
+    expect(watch(looks)).toContain('suspect');
+  });
+
+  it('gives an actor that starts time to load', () => {
+    const looks = turns(30, (i) => ({ phase: PHASE_STARTING, thread: runs(i * 240) }));
+    const verdicts = watch(looks);
+    expect(verdicts.slice(0, 20)).not.toContain('hang');
+    expect(verdicts).toContain('hang');
+  });
+
+  it('condemns nobody for a turn that came late, however late', () => {
+    expect(watch([{}, { thread: runs(10) }], 5000)).toEqual(['alive', 'suspect']);
+    const late = watch(
+      turns(5, () => ({})),
+      60_000,
+    );
+    expect(late).not.toContain('hang');
   });
 });

@@ -1,68 +1,107 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createFailpoint, InjectedFault, type FaultEffects } from '#shared/ipc/failpoint.js';
+import { FaultPoints, InjectedFault, type FaultEffects, type Failpoint } from '#shared/ipc/failpoint.js';
+import {
+  FAULT_COUNTERS_BYTES,
+  grantFault,
+  loadFaultStrikes,
+  type FaultPlan,
+  type FaultRule,
+} from '#shared/ipc/fault-plan.js';
 
 class Ended extends Error {}
+const end = (how: string): never => {
+  throw new Ended(how);
+};
 const effects: FaultEffects = {
-  exit: (code) => {
-    throw new Ended(`exit ${code}`);
-  },
-  hang: () => {
-    throw new Ended('hang');
-  },
+  exit: (code) => end(`exit ${code}`),
+  exhaustMemory: () => end('oom'),
+  hang: (asleep) => end(asleep ? 'asleep' : 'circle'),
   delay: () => {},
 };
 const actor = { name: 'virtio-blk-0', kind: 'virtio-blk', generation: 1 };
+const counters = { offset: 0, bytes: FAULT_COUNTERS_BYTES };
+const makeCounters = (): Int32Array => new Int32Array(new SharedArrayBuffer(FAULT_COUNTERS_BYTES));
 
-describe('createFailpoint', () => {
-  it('is the same empty function for everyone whom no rule names', () => {
-    const none = createFailpoint(undefined, actor, effects);
-    const other = createFailpoint(
-      { seed: 1, rules: [{ actor: 'uart', point: 'p', action: 'crash' }] },
-      actor,
-      effects,
-    );
-    expect(other).toBe(none);
+function points(rules: readonly FaultRule[], i32 = makeCounters(), generation = 1, seed = 1): Failpoint {
+  const plan: FaultPlan = { seed, rules };
+  return new FaultPoints(plan, { ...actor, generation }, effects, i32, counters).pass;
+}
+
+/** 'x' where a rule struck; the actor is replaced whenever it died. */
+function strikes(rule: FaultRule, hits: number, seed = 1): string {
+  const i32 = makeCounters();
+  let generation = 1;
+  let pass = points([rule], i32, generation, seed);
+  return Array.from({ length: hits }, () => {
+    try {
+      return pass('loop') === 'none' ? '.' : 'x';
+    } catch {
+      pass = points([rule], i32, ++generation, seed);
+      return 'x';
+    }
+  }).join('');
+}
+
+describe('FaultPoints', () => {
+  it('strikes nobody whom no rule names', () => {
+    const pass = points([
+      { actor: 'uart', action: 'throw', every: 1 },
+      { action: 'throw', generation: 2 },
+    ]);
+    for (let i = 0; i < 10; i++) expect(pass('loop')).toBe('none');
   });
 
-  it('strikes at the named hit, once', () => {
-    const fail = createFailpoint(
-      { seed: 1, rules: [{ actor: 'virtio-blk', point: 'p', action: 'throw', at: 3 }] },
-      actor,
-      effects,
-    );
-    expect(fail('p')).toBe('none');
-    expect(fail('q')).toBe('none');
-    expect(fail('p')).toBe('none');
-    expect(() => fail('p')).toThrow(InjectedFault);
-    expect(fail('p')).toBe('none');
+  it.each<[string, FaultRule, string]>([
+    ['once', { action: 'crash' }, 'x.........'],
+    ['once, after hits', { action: 'crash', after: 4 }, '...x......'],
+    ['again and again', { action: 'crash', every: 3 }, '..x..x..x.'],
+    ['again from a first', { action: 'crash', after: 2, every: 4 }, '.x...x...x'],
+    ['a number of times', { action: 'crash', every: 2, times: 2 }, '.x.x......'],
+  ])('strikes %s, counting across generations', (_name, rule, expected) => {
+    expect(strikes(rule, 10)).toBe(expected);
   });
 
-  it('hands back what only the caller can do, and ends the thread for the rest', () => {
-    const plan = (action: 'drop' | 'crash' | 'hang') => ({
-      seed: 1,
-      rules: [{ point: 'p', action, every: 2 }],
-    });
-    const drop = createFailpoint(plan('drop'), actor, effects);
-    expect([drop('p'), drop('p'), drop('p'), drop('p')]).toEqual(['none', 'drop', 'none', 'drop']);
-    const crash = createFailpoint(plan('crash'), actor, effects);
-    crash('p');
-    expect(() => crash('p')).toThrow('exit 134');
-    const hang = createFailpoint(plan('hang'), actor, effects);
-    hang('p');
-    expect(() => hang('p')).toThrow('hang');
+  it.each<[FaultRule, string]>([
+    [{ action: 'crash' }, 'exit 134'],
+    [{ action: 'exit', exitCode: 3 }, 'exit 3'],
+    [{ action: 'oom' }, 'oom'],
+    [{ action: 'hang' }, 'circle'],
+    [{ action: 'hang', asleep: true }, 'asleep'],
+  ])('carries out %j', (rule, how) => {
+    expect(() => points([rule])('loop')).toThrow(how);
   });
 
-  it('replays from its seed, and differs between generations', () => {
-    const run = (seed: number, generation: number): string => {
-      const rules = [{ point: 'p', action: 'drop' as const, probability: 0.5 }];
-      const fail = createFailpoint({ seed, rules }, { ...actor, generation }, effects);
-      return Array.from({ length: 64 }, () => fail('p')[0]).join('');
-    };
+  it('throws, and hands back what only a mailbox can do', () => {
+    expect(() => points([{ action: 'throw' }])('loop')).toThrow(InjectedFault);
+    const pass = points([{ action: 'drop', every: 1 }]);
+    expect([pass('loop'), pass('message.send'), pass('message.receive')]).toEqual(['none', 'drop', 'drop']);
+  });
+
+  it('waits for its time', () => {
+    const i32 = makeCounters();
+    const pass = points([{ action: 'drop', point: 'loop', atMs: 5, everyMs: 5 }], i32);
+    expect(pass('loop')).toBe('none');
+    grantFault(i32, counters, 0);
+    expect([pass('loop'), pass('loop')]).toEqual(['drop', 'none']);
+    expect(loadFaultStrikes(i32, counters, 0).strikes).toBe(1);
+  });
+
+  it('arms a rule later', () => {
+    const i32 = makeCounters();
+    const faults = new FaultPoints(undefined, actor, effects, i32, counters);
+    expect(faults.pass('loop')).toBe('none');
+    faults.arm(7, { actor: 'virtio-blk', action: 'crash' });
+    expect(() => faults.pass('loop')).toThrow('exit 134');
+    expect(loadFaultStrikes(i32, counters, 7).strikes).toBe(1);
+  });
+
+  it('replays from its seed, whoever dies when', () => {
+    const rule: FaultRule = { action: 'crash', probability: 0.5 };
     fc.assert(
-      fc.property(fc.integer(), fc.integer({ min: 1, max: 100 }), (seed, generation) => {
-        expect(run(seed, generation)).toBe(run(seed, generation));
-        expect(run(seed, generation)).not.toBe(run(seed, generation + 1));
+      fc.property(fc.integer(), (seed) => {
+        expect(strikes(rule, 64, seed)).toBe(strikes({ ...rule, action: 'drop', point: 'loop' }, 64, seed));
+        expect(strikes(rule, 64, seed)).not.toBe(strikes(rule, 64, seed + 1));
       }),
       { numRuns: 50 },
     );

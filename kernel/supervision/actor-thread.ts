@@ -1,0 +1,85 @@
+// Worker threads that may become actors. A thread takes tens of milliseconds to start, on a loaded machine hundreds: so one is
+// kept warm for the next restart, its modules loaded.
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import type { ActorSeed } from '#shared/ipc/actor.js';
+import type { BecomeActor, ThreadSetup, ThreadWarm } from './worker-protocol.js';
+
+const ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? '../../dist/kernel/supervision/worker-main.js' : './worker-main.js',
+  import.meta.url,
+);
+
+export interface ThreadOptions {
+  readonly name: string;
+  readonly preload: readonly URL[];
+  /** Beyond that the thread ends with an error, and no other. */
+  readonly heapMib: number;
+}
+
+export class ActorThread {
+  readonly worker: Worker;
+  /** The thread's id in the host's kernel, once it is up and where there is one. */
+  tid: number | undefined;
+  /** Its modules are loaded. */
+  isWarm = false;
+  gone = false;
+
+  constructor({ name, preload, heapMib }: ThreadOptions) {
+    const setup: ThreadSetup = { preload: preload.map((url) => url.href) };
+    this.worker = new Worker(ENTRY, {
+      workerData: setup,
+      name,
+      stdin: false,
+      resourceLimits: { maxOldGenerationSizeMb: heapMib },
+    });
+    this.worker.once('message', ({ tid }: ThreadWarm) => {
+      this.tid = tid;
+      this.isWarm = true;
+    });
+    this.worker.once('exit', () => {
+      this.gone = true;
+    });
+  }
+
+  /** The thread becomes the actor; gives the kernel's end of its port. At once, also before it is up. */
+  become(entry: URL, seed: ActorSeed): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    const message: BecomeActor = { entry: entry.href, seed, port: port2 };
+    this.worker.postMessage(message, [port2]);
+    return port1;
+  }
+}
+
+/** One warm thread in reserve, or none. */
+export class SpareThread {
+  readonly #options: ThreadOptions;
+  #spare: ActorThread | undefined;
+  #closed = false;
+
+  constructor(options: ThreadOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the spare, if it is not there. It does not keep the process alive. */
+  prepare(): void {
+    if (this.#closed || (this.#spare !== undefined && !this.#spare.gone)) return;
+    const spare = new ActorThread(this.#options);
+    spare.worker.on('error', () => {}); // it dies unused: nobody misses it
+    spare.worker.unref();
+    this.#spare = spare;
+  }
+
+  /** The spare, warm or on its way; undefined when there is none. */
+  take(): ActorThread | undefined {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (spare === undefined || spare.gone) return undefined;
+    spare.worker.ref();
+    return spare;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.take()?.worker.terminate();
+  }
+}

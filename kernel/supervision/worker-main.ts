@@ -1,0 +1,22 @@
+// The entry of every actor's thread: loads what the actor will need, says that it is up, and becomes the actor that the kernel
+// names. So a thread can be started before it is known which actor will need it.
+import { readlinkSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { provideThread } from '#shared/ipc/actor.js';
+import type { BecomeActor, ThreadSetup, ThreadWarm } from './worker-protocol.js';
+
+function hostThreadId(): number | undefined {
+  try {
+    return Number(readlinkSync('/proc/thread-self').split('/').at(-1));
+  } catch {
+    return undefined;
+  }
+}
+
+// A module that cannot be loaded is told when the thread becomes the actor that needs it.
+await Promise.allSettled((workerData as ThreadSetup).preload.map(async (href) => import(href)));
+parentPort!.once('message', ({ entry, seed, port }: BecomeActor) => {
+  provideThread({ parentPort: port, workerData: seed });
+  void import(entry);
+});
+parentPort!.postMessage({ tid: hostThreadId() } satisfies ThreadWarm);
