@@ -1,7 +1,6 @@
-// `npm run bench -- ARGS`: installs and builds what is missing, then runs the benchmarks of bench/.
-import { join } from 'node:path';
+// `npm run bench -- ARGS`: installs and builds what is missing, then runs the benchmarks of bench/ in this same process, so that a
+// signal reaches the one that cleans up.
 import { ensureReady } from './ensure-ready.mjs';
-import { ROOT, runNode } from './process.mjs';
 
 ensureReady();
-process.exitCode = runNode(join(ROOT, 'dist/bench/main.js'), process.argv.slice(2));
+await import('../dist/bench/main.js');

@@ -1,6 +1,7 @@
 // The two that run the same guest: Troupe and QEMU with its translator (TCG), as commands whose serial line is their stdout.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { EngineTier } from '#actors/vcpu/protocol.js';
 
 const TROUPE = fileURLToPath(new URL('../../../bin/troupe.js', import.meta.url));
 const QEMU = 'qemu-system-x86_64';
@@ -21,35 +22,33 @@ export interface Contestant {
   command(run: GuestRun): Command;
 }
 
-export const troupe: Contestant = {
-  name: 'troupe',
-  command: (run) => [
-    process.execPath,
-    TROUPE,
-    'run',
-    ...['--kernel', run.kernel, '--append', run.append, '--debug-exit', '--no-reboot'],
-    ...(run.initrd === undefined ? [] : ['--initrd', run.initrd]),
-    ...['--smp', String(run.vcpus), '--memory', `${run.memoryMib}M`],
-  ],
-};
+/** Troupe with a tier of its engine, or with the one that it takes by itself. */
+export function troupe(tier?: EngineTier): Contestant {
+  return {
+    name: tier === undefined ? 'troupe' : `troupe ${tier}`,
+    command: (run) => [
+      process.execPath,
+      TROUPE,
+      'run',
+      ...['--kernel', run.kernel, '--append', run.append, '--debug-exit', '--no-reboot'],
+      ...(run.initrd === undefined ? [] : ['--initrd', run.initrd]),
+      ...['--smp', String(run.vcpus), '--memory', `${run.memoryMib}M`],
+      ...(tier === undefined ? [] : ['--tier', tier]),
+    ],
+  };
+}
+
+const QEMU_MACHINE = [
+  ...['-accel', 'tcg,thread=multi', '-nodefaults', '-display', 'none', '-monitor', 'none'],
+  ...['-serial', 'stdio', '-no-reboot', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4'],
+];
 
 export const qemu: Contestant = {
   name: 'qemu tcg',
   command: (run) => [
     QEMU,
-    ...[
-      '-accel',
-      'tcg',
-      '-nodefaults',
-      '-display',
-      'none',
-      '-monitor',
-      'none',
-      '-serial',
-      'stdio',
-      '-no-reboot',
-    ],
-    ...['-kernel', run.kernel, '-append', run.append, '-device', 'isa-debug-exit,iobase=0xf4,iosize=4'],
+    ...QEMU_MACHINE,
+    ...['-kernel', run.kernel, '-append', run.append],
     ...(run.initrd === undefined ? [] : ['-initrd', run.initrd]),
     ...['-smp', String(run.vcpus), '-m', String(run.memoryMib)],
   ],
@@ -58,9 +57,4 @@ export const qemu: Contestant = {
 export function qemuVersion(): string | undefined {
   const run = spawnSync(QEMU, ['--version'], { encoding: 'utf8' });
   return run.status === 0 ? run.stdout.split('\n')[0] : undefined;
-}
-
-/** Troupe, and QEMU where it is installed. */
-export function contestants(): readonly Contestant[] {
-  return qemuVersion() === undefined ? [troupe] : [troupe, qemu];
 }

@@ -1,5 +1,8 @@
 // Runs a virtual machine monitor as a child process and notes when what it prints first contains each of some marks.
-import { spawn } from 'node:child_process';
+import { startChild } from '../compare/children.js';
+import type { Command } from '../compare/contestants.js';
+
+export const RUN_TIMEOUT_MS = 300_000;
 
 /** A mark that never came: the run says nothing of the speed. */
 export class MarkMissing extends Error {}
@@ -9,13 +12,12 @@ export class MarkMissing extends Error {}
  * process after the last one. Rejects with {@link MarkMissing} when it ends before, or takes longer than `timeoutMs`.
  */
 export async function timeMarks(
-  command: readonly [program: string, ...args: string[]],
+  command: Command,
   marks: readonly RegExp[],
   timeoutMs: number,
 ): Promise<number[]> {
-  const [program, ...args] = command;
   const startedMs = performance.now();
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = startChild(command);
   const texts = ['', ''];
   const timesMs: number[] = [];
   const closed = new Promise<void>((resolve, reject) => {
@@ -37,5 +39,7 @@ export async function timeMarks(
   await closed.finally(() => clearTimeout(timer));
   if (timesMs.length === marks.length) return timesMs;
   const last = texts.join('').trimEnd().split('\n').slice(-3).join('\n');
-  throw new MarkMissing(`${program} did not print ${marks[timesMs.length]!.source}; last it said:\n${last}`);
+  throw new MarkMissing(
+    `${command[0]} did not print ${marks[timesMs.length]!.source}; last it said:\n${last}`,
+  );
 }

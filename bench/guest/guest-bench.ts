@@ -1,0 +1,122 @@
+// The guest benchmark: Troupe, QEMU TCG and, when asked for, this machine itself run the same static program in turns; the first two in a
+// guest of the same kernel, initramfs, memory and vCPUs, booted anew each turn.
+import { spawnSync } from 'node:child_process';
+import { loadavg } from 'node:os';
+import { ensureGuestAssets } from '#kernel/assets/guest-assets.js';
+import type { Command, Contestant } from '../compare/contestants.js';
+import { benchCommandLine, ensureBenchInitramfs } from './bench-initramfs.js';
+import { IDLE_SECONDS, runGuest, type RunResult } from './guest-run.js';
+import { ensureGuestProgram } from './program.js';
+import { guestTable, type Comparison } from './report.js';
+import type { GuestRow } from './rows.js';
+
+const VCPUS = 2;
+const MEMORY_MIB = 512;
+/** A guest's clock may differ from the host's by this share before its figures are doubted. */
+const CLOCK_TOLERANCE = 0.02;
+
+export interface GuestBenchOptions {
+  readonly turns: number;
+  readonly rows: readonly GuestRow[];
+  readonly contestants: readonly Contestant[];
+  /** Also run the program on this machine itself. */
+  readonly native: boolean;
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+}
+
+interface Column {
+  readonly name: string;
+  readonly command: Command;
+  /** Benchmarks that it is told to run. */
+  readonly names: readonly string[];
+  readonly results: RunResult[];
+}
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** Where an initramfs with the benchmarks lies, built if need be. */
+export async function benchInitramfs(): Promise<{ kernel: string; initrd: string; program: string }> {
+  const assets = await ensureGuestAssets({ onProgress: ({ message }) => say(`troupe: ${message}`) });
+  const program = ensureGuestProgram();
+  const initrd = ensureBenchInitramfs(assets.initrdPath, program);
+  return { kernel: assets.kernelPath, initrd, program: program.path };
+}
+
+/** Prints the table; returns the exit code: 1 when a result was wrong or missing. */
+export async function benchGuest(options: GuestBenchOptions): Promise<number> {
+  const columns = await makeColumns(options);
+  for (let turn = 1; turn <= options.turns; turn++) {
+    for (const column of columns) {
+      const where = `${column.name} ${turn}/${options.turns}`;
+      const onProgress = (text: string): void => say(`${where}: ${text}`);
+      const { command, names } = column;
+      column.results.push(await runGuest({ command, names, vcpus: VCPUS, onProgress }));
+    }
+  }
+  printTable(options, columns);
+  return printDoubts(columns) ? 1 : 0;
+}
+
+async function makeColumns(options: GuestBenchOptions): Promise<Column[]> {
+  const { kernel, initrd, program } = await benchInitramfs();
+  const { warmUpMs, measureMs, rows } = options;
+  const names = rows.filter(({ by }) => by === 'guest').map(({ name }) => name);
+  const idleSeconds = rows.some(({ name }) => name === 'idle' || name === 'rss') ? IDLE_SECONDS : 0;
+  const append = benchCommandLine({ names, warmUpMs, measureMs, idleSeconds });
+  const run = { kernel, initrd, append, vcpus: VCPUS, memoryMib: MEMORY_MIB };
+  const columns: Column[] = options.contestants.map((contestant) => ({
+    name: contestant.name,
+    command: contestant.command(run),
+    names,
+    results: [],
+  }));
+  if (options.native) columns.push(nativeColumn(program, names, options));
+  return columns;
+}
+
+function nativeColumn(program: string, names: readonly string[], options: GuestBenchOptions): Column {
+  const hasBusybox = spawnSync('busybox').error === undefined;
+  if (!hasBusybox && names.includes('awk')) say('native awk is left out: apt-get install busybox-static');
+  const runnable = names.filter((name) => hasBusybox || name !== 'awk');
+  const times = ['--warm-up', String(options.warmUpMs), '--measure', String(options.measureMs)];
+  return { name: 'native', command: [program, ...times, ...runnable], names: runnable, results: [] };
+}
+
+function printTable(options: GuestBenchOptions, columns: readonly Column[]): void {
+  const measured = options.rows.map((row) => ({
+    row,
+    values: columns.map(({ results }) =>
+      results.map(({ values }) => values.get(row.name)).filter((value) => value !== undefined),
+    ),
+  }));
+  const names = columns.map(({ name }) => name);
+  const lines = guestTable(names, measured, comparisonOf(names));
+  process.stdout.write(`\n${lines.join('\n')}\n\nload at the end ${loadavg()[0]!.toFixed(1)}; clocks: `);
+  process.stdout.write(`${columns.map(clockText).join(', ')}\n`);
+}
+
+/** Troupe's name may carry a tier. */
+function comparisonOf(names: readonly string[]): Comparison | undefined {
+  const troupe = names.findIndex((name) => name.startsWith('troupe'));
+  const qemu = names.findIndex((name) => name.startsWith('qemu'));
+  return troupe < 0 || qemu < 0 ? undefined : { troupe, qemu };
+}
+
+function clockText({ name, results }: Column): string {
+  const ratios = results.map(({ clockRatio }) => clockRatio?.toFixed(3) ?? 'not compared');
+  return `${name} ${ratios.join(' ')}`;
+}
+
+/** On stderr: what makes figures worthless. Returns whether there is any. */
+function printDoubts(columns: readonly Column[]): boolean {
+  const doubts = columns.flatMap(({ name, results }) =>
+    results.flatMap(({ failures, clockRatio }, turn) => {
+      const off = clockRatio !== undefined && Math.abs(clockRatio - 1) > CLOCK_TOLERANCE;
+      const clock = off ? [`its clock ran at ${clockRatio.toFixed(3)} of the host's`] : [];
+      return [...failures, ...clock].map((what) => `${name}, turn ${turn + 1}: ${what}`);
+    }),
+  );
+  if (doubts.length > 0) say(`\nFAILED\n${doubts.join('\n')}`);
+  return doubts.length > 0;
+}
