@@ -67,7 +67,7 @@ const RNG_NAME = 'virtio-rng-0';
 export const UART_NAME = 'uart';
 const SHUTDOWN_MS = 2000;
 /** Decoded blocks and compiled regions are on the JavaScript heap. */
-const VCPU_HEAP_MIB = 2048;
+const VCPU_HEAP_MIB = 512;
 /** How a worker of an actor starts; a test may put sources elsewhere. */
 const ACTORS = new URL('../actors/', import.meta.url);
 const BUILT_ACTORS = import.meta.url.endsWith('.ts') ? new URL('../dist/actors/', import.meta.url) : ACTORS;

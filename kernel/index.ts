@@ -12,6 +12,8 @@ export { parseDisk, parseSize, type DiskConfig, type SupervisionConfig } from '.
 export { Session, type SessionOptions } from './session.js';
 export type { StreamedExec } from './exec-channel.js';
 export { formatFault, parseFault, parseFaultOf, parseTimeMs } from '#shared/ipc/fault-text.js';
+export { GuestControl } from './control/control-client.js';
+export { defaultGuestName, guestNames } from './control/guest-name.js';
 export { readFaultPlan } from './fault/plan-file.js';
 export type { ActorEvent, ActorEventOf, ActorEventType } from './supervision/actor-event.js';
 export type { ActorState, ActorStatus } from './supervision/child.js';

@@ -31,6 +31,8 @@ export interface LaunchOptions {
   readonly verbose?: boolean;
   readonly supervision?: Partial<SupervisionConfig>;
   readonly faults?: FaultPlan;
+  /** Under which `troupe fault` and `troupe actors` find the guest. */
+  readonly name?: string;
   /** The guest must be up within this; default 120 000. */
   readonly readyMs?: number;
 }

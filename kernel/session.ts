@@ -5,8 +5,10 @@ import { defaultCommandLine } from '#kernel/assets/command-line.js';
 import { ensureGuestAssets, type AssetProgress } from '#kernel/assets/guest-assets.js';
 import type { KernelSeries } from '#kernel/assets/kernel-package.js';
 import { TroupeError } from '#shared/base/error.js';
+import type { Logger } from '#shared/ipc/log.js';
 import { writeAll } from './terminal-output.js';
 import { CONSOLE_NAME, UART_NAME, buildMachine } from './builder.js';
+import { ControlServer } from './control/control-server.js';
 import { ExecChannel, type StreamedExec } from './exec-channel.js';
 import { createKernelLogger } from './log.js';
 import { Machine, type MachineExit } from './machine.js';
@@ -27,6 +29,8 @@ export interface SessionOptions extends Omit<MachineOptions, 'kernel'> {
   readonly onAssetProgress?: ((progress: AssetProgress) => void) | undefined;
   /** The guest's images are at hand and the machine is being built. */
   readonly onBuild?: (() => void) | undefined;
+  /** Under which `troupe fault` and `troupe actors` find the guest; without one it has no control socket. */
+  readonly name?: string | undefined;
   /** What happens to the actors, from the start. */
   readonly onActorEvent?: ((event: ActorEvent) => void) | undefined;
   /** With `console: 'kernel'`: what the terminal prints. */
@@ -58,7 +62,14 @@ export class Session {
     if (options.onActorEvent !== undefined) machine.onActorEvent(options.onActorEvent);
     const exec = wireConsole(machine, config, options);
     void machine.wait().then((exit) => exec?.end(endedError(exit)));
-    await machine.start();
+    const control = options.name === undefined ? undefined : await openControl(options.name, machine, log);
+    try {
+      await machine.start();
+    } catch (error) {
+      await control?.close();
+      throw error;
+    }
+    void machine.wait().then(async () => control?.close());
     const hasConsole = built.layout.actors[CONSOLE_NAME] !== undefined && built.kernelKind !== 'multiboot';
     const input = options.input ?? (hasConsole ? 'console' : 'serial');
     return new Session(machine, exec, input);
@@ -130,6 +141,21 @@ export class Session {
 
   actors(): ActorStatus[] {
     return this.#machine.status();
+  }
+}
+
+/** A host that lets nobody make a socket costs the guest its control, no more. */
+async function openControl(name: string, machine: Machine, log: Logger): Promise<ControlServer | undefined> {
+  try {
+    return await ControlServer.open(name, {
+      actors: () => machine.status(),
+      inject: (rule) => machine.inject(rule),
+      kill: async (actor, force) => machine.kill(actor, force),
+    });
+  } catch (error) {
+    if (error instanceof TroupeError) throw error;
+    log.warn({ name, error: String(error) }, 'no control socket');
+    return undefined;
   }
 }
 

@@ -6,6 +6,7 @@ import {
   LOG_LEVELS,
   TRACE_CHANNELS,
   TroupeError,
+  defaultGuestName,
   parseDisk,
   parseFault,
   parseTimeMs,
@@ -34,6 +35,7 @@ export interface RunArguments {
   readonly reboot: boolean;
   readonly trace: readonly TraceChannel[];
   readonly traceFile: string;
+  readonly name: string;
   readonly faults: FaultPlan | undefined;
   readonly heartbeatMs: number | undefined;
   readonly help: boolean;
@@ -58,6 +60,7 @@ const OPTIONS = {
   'no-reboot': { type: 'boolean' },
   trace: { type: 'string' },
   'trace-file': { type: 'string' },
+  name: { type: 'string' },
   fault: { type: 'string', multiple: true },
   'fault-plan': { type: 'string' },
   seed: { type: 'string' },
@@ -89,6 +92,8 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
   --trace-file FILE       where the trace goes (default troupe.trace; bounded)
+  --name NAME             how troupe actors and troupe fault call the guest
+                          (default guest-PID)
   --fault 'ACTOR: FAULT'  break an actor: 'virtio-blk-0: crash at request.completed
                           after 1000, every 500', 'vcpu-1: hang at 5s'; may be repeated
   --fault-plan FILE       faults from a YAML file
@@ -140,6 +145,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     reboot: !(values['no-reboot'] ?? false),
     trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),
     traceFile: values['trace-file'] ?? 'troupe.trace',
+    name: values.name ?? defaultGuestName(),
     faults: readFaults(values.fault ?? [], values['fault-plan'], parseCount('--seed', values.seed)),
     heartbeatMs: parseTime('--heartbeat', values.heartbeat),
     help: values.help ?? false,

@@ -3,12 +3,16 @@
 import { readFileSync } from 'node:fs';
 import { TroupeError } from '../index.js';
 import { RUN_HELP, parseRunArguments } from './args.js';
+import { actors } from './actors.js';
+import { fault } from './fault.js';
 import { cpu } from './cpu.js';
 import { EXIT_BAD_INPUT, EXIT_FAILED, run } from './run.js';
 
 const HELP = `usage: troupe <command> [options]
 
   run        boot a virtual machine on this terminal (troupe run --help)
+  actors     the actors of a running guest (troupe actors --help)
+  fault      break an actor of a running guest (troupe fault --help)
   cpu        run CPU test vectors (troupe cpu --help)
   help       this text
   version    Troupe's version
@@ -36,6 +40,10 @@ async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(RUN_HELP);
       return 0;
     }
+    case 'actors':
+      return actors(argv.slice(1));
+    case 'fault':
+      return fault(argv.slice(1));
     case 'cpu':
       return cpu(argv.slice(1));
     case 'help':

@@ -53,6 +53,7 @@ function sessionOptions(
     disks: args.disks,
     debugExit: args.debugExit,
     tier: args.tier,
+    name: args.name,
     faults: args.faults,
     supervision: args.heartbeatMs === undefined ? undefined : { heartbeatMs: args.heartbeatMs },
     verbose: args.verbose || logFd !== undefined,

@@ -143,8 +143,8 @@ export interface ActorPort {
 const SPIN_TURNS = 1000;
 /** A sleep never lasts longer than this, so that a lost wake-up costs a second and not a machine. */
 const SLEEP_LIMIT_MS = 1000;
-/** Of a piece of memory that a fault hoards: small, so that V8 finds the heap full and not the piece too large. */
-const HOARD_ENTRIES = 10_000;
+/** Of a piece of memory that a fault hoards, in doubles: V8 does not move pieces of that size about. */
+const HOARD_ENTRIES = 100_000;
 
 let provided: ActorThread | undefined;
 
