@@ -2,10 +2,10 @@
 // (dist/shared/translate/interpreter.wasm and interpreter.json).
 
 import { writeFileSync } from 'node:fs';
-import { SEMANTICS } from '#shared/x86/semantics/index.js';
+import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 import { buildInterpreterModule } from './interpreter-module.js';
 
-const { bytes, shapes, helpers } = buildInterpreterModule(SEMANTICS);
+const { bytes, shapes, helpers } = buildInterpreterModule(SEMANTICS, ROUTINES);
 writeFileSync(new URL('interpreter.wasm', import.meta.url), bytes);
 writeFileSync(new URL('interpreter.json', import.meta.url), JSON.stringify({ shapes, helpers }));
 process.stdout.write(

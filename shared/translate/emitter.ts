@@ -34,8 +34,13 @@ export type FlagName = 'cf' | 'pf' | 'af' | 'zf' | 'sf' | 'of';
 /** How a plain arithmetic result sets the six flags. 'add' and 'sub' serve ADC, SBB, CMP and NEG too (the result tells the carry in). */
 export type ArithmeticKind = 'add' | 'sub' | 'logic' | 'inc' | 'dec';
 
-/** One handler's or instruction's code. */
-export interface Emitter {
+export interface HelperOptions {
+  readonly ends?: boolean;
+  readonly confined?: boolean;
+}
+
+/** The part of an {@link Emitter} that computes on values and the state page; routines (routine.ts) are written in it alone. */
+export interface Computation {
   i32(value: number): Value;
   i64(value: bigint | number): Value;
   /** Any WebAssembly operator by its name in the specification ('i32.add', 'f64.sqrt', 'i8x16.shuffle'…); `immediates` are lane indices, shuffle lanes or a v128 constant's bytes. */
@@ -87,6 +92,10 @@ export interface Emitter {
   // Structured control flow.
   if(condition: Value, then: () => void, otherwise?: () => void): void;
   ifValue(condition: Value, type: ValueType, then: () => Value, otherwise: () => Value): Value;
+  /** As `if`, for what hardly ever happens: `then` neither reads nor writes arithmetic flags. */
+  ifRare(condition: Value, then: () => void): void;
+  /** As `ifValue`, where `rare` hardly ever happens and neither arm reads or writes arithmetic flags. */
+  unlessRare(condition: Value, type: ValueType, usual: () => Value, rare: () => Value): Value;
   block(body: (end: Label) => void): void;
   loop(body: (again: Label) => void): void;
   branch(label: Label): void;
@@ -96,6 +105,10 @@ export interface Emitter {
   // The vCPU's state page (offsets of cpu-state.ts).
   getState(kind: 'u8' | 'u16' | 'i32' | 'i64' | 'f32' | 'f64' | 'v128', offset: number): Value;
   setState(kind: 'u8' | 'u16' | 'i32' | 'i64' | 'f32' | 'f64' | 'v128', offset: number, value: Value): void;
+}
+
+/** One handler's or instruction's code. */
+export interface Emitter extends Computation {
   /** An implicit general register by encoding number (0 = RAX … 15 = R15), `bits` wide, low part. */
   readGpr(index: number, bits: OperandBits): Value;
   /** 32-bit writes clear the upper half; 8 and 16-bit writes keep the rest. */
@@ -135,6 +148,13 @@ export interface Emitter {
   // Leaving the straight line.
   /** Raises a fault (IP at this instruction) and leaves. */
   raise(vector: number, errorCode?: number): void;
+  /**
+   * Emits `check`, which raises a fault by state that only block-ending instructions and helpers (unless confined) change. A tier may leave it out where
+   * the check of that name was made before. Not inside a branch.
+   */
+  checkOnce(name: string, check: () => void): void;
+  /** i64: this instruction's address, wrapped to the mode's IP size. */
+  instructionIp(): Value;
   /** i64: the address of the following instruction, wrapped to the mode's IP size. */
   nextIp(): Value;
   /** i64: the near branch operand's target, as wide as the branch is. */
@@ -148,9 +168,12 @@ export interface Emitter {
   /**
    * Calls the TypeScript helper `name` (actors/vcpu/engine-wasm/helpers) with up to three i32 arguments. RIP and all state
    * are architectural in the state page when it runs. A helper that returns non-zero makes the handler leave with that EXIT_ value.
-   * `ends`: the helper always leaves (far transfers); the instruction then ends its block.
+   * `ends`: the helper always leaves (far transfers); the instruction then ends its block. `confined`: it changes nothing but MXCSR, the x87 state and
+   * the page's scratch places, and reads nothing else but RIP and control registers.
    */
-  helper(name: string, args?: readonly Value[], options?: { ends?: boolean }): void;
+  helper(name: string, args?: readonly Value[], options?: HelperOptions): void;
+  /** Calls a routine (routine.ts) by name; gives its i32 result. */
+  routine(name: string, args: readonly Value[]): Value;
   /** Ends the block after this instruction (CPU mode or code may have changed) and polls pending work. */
   endBlock(): void;
 }

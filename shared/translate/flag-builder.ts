@@ -18,16 +18,16 @@ interface Comparison {
   readonly result: Value;
 }
 
-/** Adds state-page access and flags to a {@link ValueBuilder}. Parameter 1 of the function is the state page. */
+/** Adds state-page access and flags to a {@link ValueBuilder}. One parameter of the function is the state page. */
 export class FlagBuilder extends ValueBuilder {
   protected readonly cpu: Value;
   /** Flag results are dead: the flag verbs write nothing. */
   protected flagsDead = false;
   #last: Comparison | undefined;
 
-  constructor(code: CodeSink) {
+  constructor(code: CodeSink, cpuParameter = 1) {
     super(code);
-    this.cpu = this.fromLocal(1, 'i32');
+    this.cpu = this.fromLocal(cpuParameter, 'i32');
   }
 
   getState(kind: 'u8' | 'u16' | 'i32' | 'i64' | 'f32' | 'f64' | 'v128', offset: number): Value {

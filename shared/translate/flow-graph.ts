@@ -8,6 +8,8 @@ export interface FlowGraph {
   readonly order: readonly number[];
   /** Position in `order`. */
   readonly position: ReadonlyMap<number, number>;
+  /** Parents in the dominator tree; the entry's is itself. */
+  readonly dominator: ReadonlyMap<number, number>;
   /** Children in the dominator tree. */
   readonly dominated: ReadonlyMap<number, readonly number[]>;
   readonly loopHeaders: ReadonlySet<number>;
@@ -44,7 +46,7 @@ export function analyzeFlow(successors: readonly (readonly number[])[]): FlowGra
   const dominated = new Map<number, number[]>(order.map((node) => [node, []]));
   for (const node of order) if (node !== 0) dominated.get(parent.get(node)!)!.push(node);
   const merges = new Set([...forwardEdges].filter(([, edges]) => edges > 1).map(([node]) => node));
-  return { order, position, dominated, loopHeaders, merges, cut };
+  return { order, position, dominator: parent, dominated, loopHeaders, merges, cut };
 }
 
 function reversePostorder(successors: readonly (readonly number[])[]): number[] {

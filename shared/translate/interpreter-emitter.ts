@@ -18,7 +18,7 @@ import {
   SEGMENT_BYTES,
   SEGMENT_LIMIT,
 } from '#shared/x86/cpu-state.js';
-import type { Emitter, OperandBits, Value } from './emitter.js';
+import type { Emitter, HelperOptions, OperandBits, Value } from './emitter.js';
 import type { HandlerShape } from './handler-shape.js';
 import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
 import {
@@ -43,6 +43,8 @@ export interface HandlerModule {
   readonly handlerType: number;
   /** Index of the import `helper_<name>: (record, a0, a1, a2) → i32`. */
   helper(name: string): number;
+  /** Index of a routine's function. */
+  routine(name: string): number;
 }
 
 export class InterpreterEmitter extends MemoryBuilder implements Emitter {
@@ -112,8 +114,17 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   }
 
   protected syncIp(): void {
-    const ip = this.add(this.getState('i64', BLOCK_RIP), this.extendU(this.recordU16(RECORD_IP_OFFSET)));
-    this.setState('i64', RIP, this.#wrapIp(ip));
+    this.setState('i64', RIP, this.instructionIp());
+  }
+
+  instructionIp(): Value {
+    return this.#wrapIp(
+      this.add(this.getState('i64', BLOCK_RIP), this.extendU(this.recordU16(RECORD_IP_OFFSET))),
+    );
+  }
+
+  checkOnce(_name: string, check: () => void): void {
+    check();
   }
 
   #wrapIp(ip: Value): Value {
@@ -237,7 +248,14 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     this.jumpIndirect(this.nextIp(), 64);
   }
 
-  helper(name: string, args: readonly Value[] = [], options: { ends?: boolean } = {}): void {
+  routine(name: string, args: readonly Value[]): Value {
+    super.push(this.cpu);
+    for (const argument of args) super.push(argument);
+    this.code.call(this.module.routine(name));
+    return this.take('i32');
+  }
+
+  helper(name: string, args: readonly Value[] = [], options: HelperOptions = {}): void {
     this.syncIp();
     this.setState('i32', CURRENT_RECORD, this.record);
     super.push(this.record);

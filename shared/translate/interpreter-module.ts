@@ -10,6 +10,7 @@ import { allShapes } from './handler-catalogue.js';
 import { type HandlerShape, shapeName } from './handler-shape.js';
 import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
 import { InterpreterOperands } from './interpreter-operands.js';
+import { type RoutineTable, routineBody, routineParameters } from './routine.js';
 import { RECORD_HANDLER, RECORD_IMMEDIATE } from './op-record.js';
 
 /** Handlers that stand for no instruction, at the first places of the table. */
@@ -106,8 +107,18 @@ function enterBody(handlerType: number): CodeBody {
   return code.finish();
 }
 
+/** Writes the routines, exported by name for the compiled tier; gives their function indices. */
+function writeRoutines(writer: ModuleWriter, routines: RoutineTable): ReadonlyMap<string, number> {
+  const indices = new Map<string, number>();
+  for (const [name, routine] of Object.entries(routines)) {
+    const type = writer.type(routineParameters(routine), ['i32']);
+    indices.set(name, writer.function(type, name, routineBody(routine), true));
+  }
+  return indices;
+}
+
 /** Generates the module for all shapes of `table`. Takes about a second: done when the package is built. */
-export function buildInterpreterModule(table: SemanticsTable): InterpreterModule {
+export function buildInterpreterModule(table: SemanticsTable, routines: RoutineTable): InterpreterModule {
   const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES });
   const handlerType = writer.type(['i32', 'i32'], ['i32']);
   const helperType = writer.type(['i32', 'i32', 'i32', 'i32'], ['i32']);
@@ -119,9 +130,15 @@ export function buildInterpreterModule(table: SemanticsTable): InterpreterModule
   };
   const helpers: string[] = [];
   for (let i = 0; i < HELPER_SLOTS; i++) writer.importFunction('helper', String(i), helperType);
+  const routineIndex = writeRoutines(writer, routines);
   const module: HandlerModule = {
     slow,
     handlerType,
+    routine: (name) => {
+      const index = routineIndex.get(name);
+      if (index === undefined) throw new Error(`no routine called ${name}`);
+      return index;
+    },
     helper: (name) => {
       let index = helpers.indexOf(name);
       if (index < 0) index = helpers.push(name) - 1;

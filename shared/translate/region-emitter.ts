@@ -16,7 +16,7 @@ import {
   PENDING,
   RIP,
 } from '#shared/x86/cpu-state.js';
-import type { ArithmeticKind, FlagName, OperandBits, Value, ValueType } from './emitter.js';
+import type { ArithmeticKind, FlagName, HelperOptions, OperandBits, Value, ValueType } from './emitter.js';
 import { flagLiveness } from './flag-liveness.js';
 import { analyzeFlow, type FlowGraph } from './flow-graph.js';
 import type { Label } from './emitter.js';
@@ -43,12 +43,15 @@ export interface RegisterUse {
   readonly read: Set<number>;
   readonly written: Set<number>;
   flagsWritten: boolean;
+  /** Something in the region may change what {@link Emitter.checkOnce} checks. */
+  checksChange: boolean;
 }
 
 export const allRegisters = (): RegisterUse => ({
   read: new Set(Array.from({ length: 16 }, (_, i) => i)),
   written: new Set(Array.from({ length: 16 }, (_, i) => i)),
   flagsWritten: true,
+  checksChange: true,
 });
 
 const PLAIN_SUB = new Set(['Cmp', 'Sub', 'Neg', 'Cmpxchg']);
@@ -67,7 +70,12 @@ const BASE_SHAPE: HandlerShape = {
 
 export class RegionEmitter extends InterpreterEmitter {
   /** What this pass found. */
-  readonly found: RegisterUse = { read: new Set(), written: new Set(), flagsWritten: false };
+  readonly found: RegisterUse = {
+    read: new Set(),
+    written: new Set(),
+    flagsWritten: false,
+    checksChange: false,
+  };
   readonly #use: RegisterUse;
   readonly #view: DataView;
   readonly #blocks: readonly RegionBlock[];
@@ -89,6 +97,9 @@ export class RegionEmitter extends InterpreterEmitter {
   #symbolic: SymbolicFlags | undefined;
   #flagsInMemory = false;
   #wroteSlow = false;
+  /** Checks that were made on every way to this place, and at the end of each node. */
+  #checked = new Set<string>();
+  readonly #checkedAt = new Map<number, Set<string>>();
 
   /** `headRecord` is the record whose handler the function becomes, `functionIndex` its place in the table. */
   constructor(
@@ -175,6 +186,9 @@ export class RegionEmitter extends InterpreterEmitter {
     this.#node = node;
     this.#block = block;
     this.#symbolic = undefined;
+    const above = this.#use.checksChange ? undefined : this.#checkedAt.get(this.#flow.dominator.get(node)!);
+    this.#checked = new Set(above);
+    this.#checkedAt.set(node, this.#checked);
     for (const instruction of block.instructions) {
       this.record = this.i32(instruction.record);
       this.left = false;
@@ -198,6 +212,12 @@ export class RegionEmitter extends InterpreterEmitter {
   /** A write on the slow path dropped this very region: the next instruction may be another now. */
   #leaveIfStale(): void {
     this.branchOn(this.fromLocal(this.#stale, 'i32'), () => this.#leaveAfter());
+  }
+
+  override checkOnce(name: string, check: () => void): void {
+    if (this.#checked.has(name)) return;
+    check();
+    this.#checked.add(name);
   }
 
   /** Leaves with RIP behind the current instruction. */
@@ -232,6 +252,7 @@ export class RegionEmitter extends InterpreterEmitter {
       block: this.#block,
       node: this.#node,
       symbolic: this.#symbolic,
+      checked: this.#checked,
       record: this.record,
       shape: this.shape,
     };
@@ -239,6 +260,7 @@ export class RegionEmitter extends InterpreterEmitter {
     this.#block = saved.block;
     this.#node = saved.node;
     this.#symbolic = saved.symbolic;
+    this.#checked = saved.checked;
     this.record = saved.record;
     this.shape = saved.shape;
   }
@@ -452,7 +474,14 @@ export class RegionEmitter extends InterpreterEmitter {
     this.code.set(this.#stale);
   }
 
-  override helper(name: string, args: readonly Value[] = [], options: { ends?: boolean } = {}): void {
+  override helper(name: string, args: readonly Value[] = [], options: HelperOptions = {}): void {
+    if (options.confined === true) {
+      this.beforeSlow();
+      super.helper(name, args);
+      return;
+    }
+    this.found.checksChange = true;
+    this.#checked.clear();
     this.beforeLeave();
     this.#symbolic = undefined;
     this.beforeSlow();

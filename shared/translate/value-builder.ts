@@ -223,6 +223,14 @@ export class ValueBuilder {
     return this.fromLocal(result, type);
   }
 
+  ifRare(condition: Value, then: () => void): void {
+    this.branchOn(condition, then);
+  }
+
+  unlessRare(condition: Value, type: ValueType, usual: () => Value, rare: () => Value): Value {
+    return this.valueOn(condition, type, usual, rare);
+  }
+
   block(body: (end: Label) => void): void {
     this.code.block();
     this.depth++;

@@ -21,6 +21,8 @@ import type { InstructionResult, InstructionState } from '../support/host-instru
 const SEED = Number(process.env['SOFTFLOAT_SEED'] ?? 20240611);
 const PER_FORM = Number(process.env['SOFTFLOAT_CASES'] ?? 20);
 const ONLY = process.env['SOFTFLOAT_ONLY'];
+/** 1 runs the compiled tier: every block becomes a region at once. */
+const HEAT = Number(process.env['SOFTFLOAT_HEAT'] ?? 0);
 
 /** Signals by the vector that Linux makes them of. */
 const SIGNAL_OF_VECTOR: Readonly<Record<number, number>> = { 6: 4, 13: 11, 14: 11, 16: 8, 19: 8 };
@@ -59,7 +61,7 @@ function makeCases(random: CaseRandom): Case[] {
 
 /** Puts a state into the bare machine's vCPU, and reads it back as the host gives it. */
 class EngineSide {
-  readonly #machine = new BareMachine();
+  readonly #machine = new BareMachine(8 << 20, HEAT);
 
   constructor() {
     this.#machine.prepare(64);

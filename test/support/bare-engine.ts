@@ -9,7 +9,7 @@ import { buildInterpreterModule } from '#shared/translate/interpreter-module.js'
 import * as S from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
 import { Lapic } from '#shared/x86/lapic.js';
-import { SEMANTICS } from '#shared/x86/semantics/index.js';
+import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 import { createEngine, type CreatedEngine } from '#actors/vcpu/engine-wasm/create-engine.js';
 
 const PAGE = 4096;
@@ -36,7 +36,7 @@ let image: Parameters<typeof createEngine>[0]['image'] | undefined;
 
 function interpreterImage(): Parameters<typeof createEngine>[0]['image'] {
   if (image === undefined) {
-    const { bytes, shapes, helpers } = buildInterpreterModule(SEMANTICS);
+    const { bytes, shapes, helpers } = buildInterpreterModule(SEMANTICS, ROUTINES);
     image = { module: new WebAssembly.Module(bytes), shapes, helpers };
   }
   return image;

@@ -74,14 +74,14 @@ export class Engine {
       parts.image.helpers.map((name, i) => [name, imports.helper[String(i)]!]),
     );
     this.regions = parts.regionCompiler(
-      { ...imports, helper },
+      { ...imports, helper, routine: instance.exports },
       instance.exports['table'] as WebAssembly.Table,
     );
     this.#enter = instance.exports['enter'] as (record: number, cpu: number) => number;
     parts.cpu.modeChanged();
   }
 
-  #imports(names: readonly string[]): RegionImports {
+  #imports(names: readonly string[]): Pick<RegionImports, 'env' | 'slow' | 'helper'> {
     const { mmu, cpu, memory } = this.#p;
     const guard =
       (work: (record: number, argument: number) => void) =>

@@ -1,7 +1,7 @@
 // The compiled tier's driver in a vCPU: forms the region of a hot block, compiles it, puts it into the function table and
 // makes it the handler of the block's first record. What drops a block (shared/memory/code-map.ts) drops it so too.
 
-import { SEMANTICS } from '#shared/x86/semantics/index.js';
+import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 import { allShapes } from '#shared/translate/handler-catalogue.js';
 import { shapeName } from '#shared/translate/handler-shape.js';
 import { HANDLER_PASS } from '#shared/translate/interpreter-module.js';
@@ -14,11 +14,12 @@ const LIMITS = { blocks: 48, instructions: 400 };
 /** Live modules cost address space, and engines stop at some thousands. */
 const MAX_REGIONS = 3000;
 
-/** The interpreter's imports, helpers by name. */
+/** The interpreter's imports, helpers by name, and the routines that it exports. */
 export interface RegionImports extends WebAssembly.Imports {
   readonly env: { readonly memory: WebAssembly.Memory };
   readonly slow: Readonly<Record<string, (record: number, argument: number) => number>>;
   readonly helper: Readonly<Record<string, (record: number, a0: number, a1: number, a2: number) => number>>;
+  readonly routine: WebAssembly.Exports;
 }
 
 export interface RegionCompilerParts {
@@ -82,12 +83,14 @@ export class RegionCompiler {
     }
     const slot = this.#firstSlot + this.#used;
     if (slot >= table.length) table.grow(64);
-    const { bytes, helpers } = buildRegionModule(region, view, block.record, slot);
+    const { bytes, helpers, routines } = buildRegionModule(region, view, block.record, slot, ROUTINES);
     const helper = Object.fromEntries(helpers.map((name) => [name, imports.helper[name]!]));
+    const routine = Object.fromEntries(routines.map((name) => [name, imports.routine[name]!]));
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       ...imports,
       env: { ...imports.env, table },
       helper,
+      routine,
     });
     table.set(slot, instance.exports['region'] as () => number);
     this.#used++;

@@ -1,5 +1,7 @@
 // All instructions by iced-x86 mnemonic name. What has no row is #UD: it is undefined or not announced in CPUID.
 import type { SemanticsEntry, SemanticsTable } from '#shared/translate/emitter.js';
+import type { RoutineTable } from '#shared/translate/routine.js';
+import { X87_ROUTINES } from '#shared/x86/routines/x87-routines.js';
 import { arithmeticSemantics } from '#shared/x86/semantics/arithmetic.js';
 import { bitSemantics } from '#shared/x86/semantics/bit.js';
 import { conditionalSemantics } from '#shared/x86/semantics/conditional.js';
@@ -47,3 +49,6 @@ function merge(): Record<string, SemanticsEntry> {
 
 /** Every instruction's meaning, by iced-x86 mnemonic name (strings that share SSE2's: StringMovsd, StringCmpsd). */
 export const SEMANTICS: SemanticsTable = merge();
+
+/** The routines that meanings call, by name. */
+export const ROUTINES: RoutineTable = X87_ROUTINES;

@@ -17,34 +17,31 @@ export const VECTOR_MF = 16;
 /** Status word: exception summary, an unmasked exception waits. */
 export const X87_STATUS_ES = 0x80;
 
+/** #UD or #NM by a word of the state page that says which, or neither. */
+function checkTrap(e: Emitter, name: string, word: number): void {
+  e.checkOnce(name, () => {
+    const trap = e.getState('i32', word);
+    e.ifRare(trap, () => {
+      e.ifRare(e.eq(trap, e.i32(VECTOR_UD)), () => e.raise(VECTOR_UD));
+      e.raise(VECTOR_NM);
+    });
+  });
+}
+
 /** #UD or #NM when the operating system has not enabled SSE. */
 export function checkSimd(e: Emitter): void {
-  const trap = e.getState('i32', SIMD_TRAP);
-  e.if(trap, () => {
-    e.if(
-      e.eq(trap, e.i32(VECTOR_UD)),
-      () => e.raise(VECTOR_UD),
-      () => e.raise(VECTOR_NM),
-    );
-  });
+  checkTrap(e, 'simd', SIMD_TRAP);
 }
 
 /** #UD, #NM or a pending #MF, as every MMX instruction checks. */
 export function checkMmx(e: Emitter): void {
-  const trap = e.getState('i32', X87_TRAP);
-  e.if(trap, () => {
-    e.if(
-      e.eq(trap, e.i32(VECTOR_UD)),
-      () => e.raise(VECTOR_UD),
-      () => e.raise(VECTOR_NM),
-    );
-  });
+  checkTrap(e, 'mmx', X87_TRAP);
   checkPendingX87(e);
 }
 
 /** #MF when an earlier x87 instruction left an unmasked exception. */
 export function checkPendingX87(e: Emitter): void {
-  e.if(e.and(e.getState('i32', X87_STATUS), e.i32(X87_STATUS_ES)), () => e.raise(VECTOR_MF));
+  e.ifRare(e.and(e.getState('i32', X87_STATUS), e.i32(X87_STATUS_ES)), () => e.raise(VECTOR_MF));
 }
 
 /** The x87 → MMX transition: TOP = 0, all registers valid. After whatever may fault. */
@@ -132,7 +129,7 @@ export function lowQuad(e: Emitter, a: Value): Value {
 /** Linear address of a 16-byte memory operand; #GP(0) when it is not aligned. */
 export function alignedAddress(e: Emitter, op: Operands, index: number, access: 'read' | 'write'): Value {
   const linear = op.linearAddress(index, 16, access);
-  e.if(e.and(e.wrap(linear), e.i32(15)), () => e.raise(VECTOR_GP, 0));
+  e.ifRare(e.and(e.wrap(linear), e.i32(15)), () => e.raise(VECTOR_GP, 0));
   return linear;
 }
 

@@ -31,7 +31,7 @@ const TYPE_BYTES = [4, 8, 10, 2, 4, 8, 10] as const;
 
 /** #NM under CR0.EM or CR0.TS. */
 export function checkX87(e: Emitter): void {
-  e.if(e.getState('i32', X87_TRAP), () => e.raise(VECTOR_NM));
+  e.checkOnce('x87', () => e.ifRare(e.getState('i32', X87_TRAP), () => e.raise(VECTOR_NM)));
 }
 
 /** A non-waiting instruction. */
@@ -60,6 +60,31 @@ export function x87Table(
   return table;
 }
 
+/** As {@link x87Table} for meanings that see to a pending exception themselves. */
+export function unwaitingTable(meanings: Readonly<Record<string, Semantics>>): SemanticsTable {
+  const table: Record<string, SemanticsEntry> = {};
+  for (const [name, sem] of Object.entries(meanings)) table[name] = { sem: noWait(sem) };
+  return table;
+}
+
+/** A helper that works on the x87 state alone. */
+export function x87Helper(e: Emitter, name: string, args: readonly Value[] = []): void {
+  e.helper(name, args, { confined: true });
+}
+
+/** `routine` (x87-routines.ts) does the usual case; `rest` everything else. */
+export function usually(e: Emitter, routine: string, args: readonly Value[], rest: () => void): void {
+  e.ifRare(e.eqz(e.routine(routine, [e.instructionIp(), ...args])), rest);
+}
+
+/** As {@link usually} without a memory operand, whose access a pending exception would have to come before: the routine gives up on one. */
+export function usuallyOnStack(e: Emitter, routine: string, args: readonly Value[], rest: () => void): void {
+  usually(e, routine, args, () => {
+    checkPendingX87(e);
+    rest();
+  });
+}
+
 /** The type of a float memory operand by its width. */
 export function floatType(op: Operands): number {
   const bits: number = op.bitsOf(0);
@@ -79,29 +104,60 @@ function noteOperand(e: Emitter, op: Operands): void {
   e.setState('i64', HELPER_ARG2, op.effectiveAddress(0));
 }
 
-/** Loads the memory operand into VECTOR_SCRATCH. */
-export function fetchOperand(e: Emitter, op: Operands, type: number): void {
+/** A memory operand that was read. */
+export interface FetchedOperand {
+  /** i32 (up to 4 bytes, zero-extended), i64, or for 10 bytes i64 and i32. */
+  readonly values: readonly Value[];
+  /** Puts it where helpers look: VECTOR_SCRATCH, its offset in HELPER_ARG2. */
+  keep(): void;
+}
+
+/** Reads the memory operand, after a pending exception. */
+export function readOperand(e: Emitter, op: Operands, type: number): FetchedOperand {
+  checkPendingX87(e);
   const linear = operandAddress(op, type, 'read');
   const bytes = TYPE_BYTES[type]!;
-  if (bytes === 10) {
-    const low = e.load(linear, 8);
-    const high = e.load(e.add(linear, e.i64(8)), 2);
-    e.setState('i64', VECTOR_SCRATCH, low);
-    e.setState('u16', VECTOR_SCRATCH + 8, high);
-  } else if (bytes === 8) e.setState('i64', VECTOR_SCRATCH, e.load(linear, 8));
-  else e.setState('i32', VECTOR_SCRATCH, e.load(linear, bytes));
-  noteOperand(e, op);
+  const low = e.load(linear, bytes === 10 ? 8 : bytes);
+  const values = bytes === 10 ? [low, e.load(e.add(linear, e.i64(8)), 2)] : [low];
+  const keep = (): void => {
+    e.setState(low.type === 'i64' ? 'i64' : 'i32', VECTOR_SCRATCH, low);
+    if (bytes === 10) e.setState('u16', VECTOR_SCRATCH + 8, values[1]!);
+    noteOperand(e, op);
+  };
+  return { values, keep };
 }
 
 export const STORE_POP = 1;
 export const STORE_TRUNCATE = 2;
 
-/** Has the helper make the datum, writes it, and only then commits status, TOP and tags. */
+/** The routine that makes the datum of a store, if there is one. */
+function storeRoutine(type: number, truncate: boolean): string | undefined {
+  switch (type) {
+    case TYPE_F32:
+      return 'x87_store_f32';
+    case TYPE_F64:
+      return 'x87_store_f64';
+    case TYPE_F80:
+      return 'x87_store_f80';
+    case TYPE_BCD:
+      return undefined;
+    default:
+      return `x87_${truncate ? 'truncate' : 'store'}_i${TYPE_BYTES[type]! * 8}`;
+  }
+}
+
+/** Has the datum made, writes it, and only then commits status, TOP and tags. */
 export function storeOperand(e: Emitter, op: Operands, type: number, control: number): void {
+  checkPendingX87(e);
   const linear = operandAddress(op, type, 'write');
   const bytes = TYPE_BYTES[type]!;
-  noteOperand(e, op);
-  e.helper('x87_store_memory', [e.i32(type), e.i32(control)]);
+  const byHelper = (): void => {
+    noteOperand(e, op);
+    x87Helper(e, 'x87_store_memory', [e.i32(type), e.i32(control)]);
+  };
+  const routine = storeRoutine(type, (control & STORE_TRUNCATE) !== 0);
+  if (routine === undefined) byHelper();
+  else usually(e, routine, [e.i32(control & STORE_POP)], byHelper);
   e.if(e.getState('i32', VECTOR_SCRATCH + 28), () => {
     if (bytes === 10) {
       e.store(e.add(linear, e.i64(8)), 2, e.getState('u16', VECTOR_SCRATCH + 8));
