@@ -92,8 +92,10 @@ function printTable(options: GuestBenchOptions, columns: readonly Column[]): voi
   }));
   const names = columns.map(({ name }) => name);
   const lines = guestTable(names, measured, comparisonOf(names));
-  process.stdout.write(`\n${lines.join('\n')}\n\nload at the end ${loadavg()[0]!.toFixed(1)}; clocks: `);
-  process.stdout.write(`${columns.map(clockText).join(', ')}\n`);
+  process.stdout.write(`\n${lines.join('\n')}\n\n`);
+  process.stdout.write(`host load ${loadavg()[0]!.toFixed(1)} at the end\n`);
+  const computing = options.rows.filter(({ group }) => group === 'compute').map(({ name }) => name);
+  for (const column of columns) process.stdout.write(`${column.name}: ${runText(column, computing)}\n`);
 }
 
 /** Troupe's name may carry a tier. */
@@ -103,9 +105,16 @@ function comparisonOf(names: readonly string[]): Comparison | undefined {
   return troupe < 0 || qemu < 0 ? undefined : { troupe, qemu };
 }
 
-function clockText({ name, results }: Column): string {
-  const ratios = results.map(({ clockRatio }) => clockRatio?.toFixed(3) ?? 'not compared');
-  return `${name} ${ratios.join(' ')}`;
+/** How the turns of one column went: by their clocks, and by the processor time that compute rows got. */
+function runText({ results }: Column, computing: readonly string[]): string {
+  const clocks = results.map(({ clockRatio }) => clockRatio?.toFixed(3) ?? 'not compared');
+  const clockText = `guest clock by the host's ${clocks.join(' ')}`;
+  const cores = results.map((run) =>
+    computing.map((name) => run.cores.get(name)).filter((used) => used !== undefined),
+  );
+  if (cores.some((turn) => turn.length === 0)) return clockText;
+  const lowest = cores.map((turn) => Math.min(...turn).toFixed(2));
+  return `${clockText}; least share of a core that a compute row got ${lowest.join(' ')}`;
 }
 
 /** On stderr: what makes figures worthless. Returns whether there is any. */

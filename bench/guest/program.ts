@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TroupeError } from '#shared/base/error.js';
 
-const SOURCES = fileURLToPath(new URL('../../../bench/guest/programs', import.meta.url));
+const ROOT = new URL(import.meta.url.endsWith('.ts') ? '../../' : '../../../', import.meta.url);
+const SOURCES = fileURLToPath(new URL('bench/guest/programs', ROOT));
 const COMPILER = 'gcc';
 const FLAGS = [
   '-std=gnu17',

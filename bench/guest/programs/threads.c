@@ -33,10 +33,10 @@ static __attribute__((noinline)) uint64_t hash_work(void) {
 static void *hash_until_stopped(void *argument) {
   struct worker *worker = argument;
   pin(worker->processor);
-  while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+  do {
     expect("hash", hash_work(), HASH);
     worker->units++;
-  }
+  } while (!atomic_load_explicit(&stop, memory_order_relaxed));
   return NULL;
 }
 
