@@ -17,6 +17,7 @@ export interface BenchOptions {
   readonly native: boolean;
   readonly warmUpMs: number;
   readonly measureMs: number;
+  readonly byProcessorTime: boolean;
   readonly printInitrd: boolean;
   readonly help: boolean;
 }
@@ -29,6 +30,7 @@ const OPTIONS = {
   native: { type: 'boolean', default: false },
   'warm-up': { type: 'string', default: '500' },
   measure: { type: 'string', default: '1000' },
+  'processor-time': { type: 'boolean', default: false },
   'print-initrd': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -45,6 +47,8 @@ of guest:
   --native           also on this machine itself, without a guest
   --measure MS       how long a row is measured (default 1000)
   --warm-up MS       how long it runs before (default 500)
+  --processor-time   rows that keep one vCPU busy by the processor time that the machine's process got, for a host that has
+                     other work; figures of an idle host need it not
   --print-initrd     print the path of an initramfs that holds guest-bench, and end
 `;
 
@@ -95,6 +99,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     native: values.native,
     warmUpMs: count('--warm-up', values['warm-up']),
     measureMs: count('--measure', values.measure),
+    byProcessorTime: values['processor-time'],
     printInitrd: values['print-initrd'],
     help: values.help,
   };

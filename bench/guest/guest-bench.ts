@@ -23,6 +23,8 @@ export interface GuestBenchOptions {
   readonly native: boolean;
   readonly warmUpMs: number;
   readonly measureMs: number;
+  /** Judge rows that keep one vCPU busy by the processor time that their machine got. */
+  readonly byProcessorTime: boolean;
 }
 
 interface Column {
@@ -87,7 +89,7 @@ function printTable(options: GuestBenchOptions, columns: readonly Column[]): voi
   const measured = options.rows.map((row) => ({
     row,
     values: columns.map(({ results }) =>
-      results.map(({ values }) => values.get(row.name)).filter((value) => value !== undefined),
+      results.map((run) => valueOf(row, run, options)).filter((value) => value !== undefined),
     ),
   }));
   const names = columns.map(({ name }) => name);
@@ -96,6 +98,14 @@ function printTable(options: GuestBenchOptions, columns: readonly Column[]): voi
   process.stdout.write(`host load ${loadavg()[0]!.toFixed(1)} at the end\n`);
   const computing = options.rows.filter(({ group }) => group === 'compute').map(({ name }) => name);
   for (const column of columns) process.stdout.write(`${column.name}: ${runText(column, computing)}\n`);
+}
+
+/** A machine that was kept from the processor would have been so much faster without. */
+function valueOf(row: GuestRow, run: RunResult, options: GuestBenchOptions): number | undefined {
+  const value = run.values.get(row.name);
+  const cores = Math.min(run.cores.get(row.name) ?? 1, 1);
+  if (value === undefined || !row.busy || !options.byProcessorTime) return value;
+  return row.moreIsBetter ? value / cores : value * cores;
 }
 
 /** Troupe's name may carry a tier. */
