@@ -13,6 +13,7 @@ import { hintSemantics } from '#shared/x86/semantics/hint.js';
 import { logicSemantics } from '#shared/x86/semantics/logic.js';
 import { multiplyDivideSemantics } from '#shared/x86/semantics/multiply-divide.js';
 import { shiftSemantics } from '#shared/x86/semantics/shift.js';
+import { SSE_ROUTINES } from '#shared/x86/semantics/sse-rounding.js';
 import { SSE_X87 } from '#shared/x86/semantics/sse-x87-table.js';
 import { stackSemantics } from '#shared/x86/semantics/stack.js';
 import { stringSemantics } from '#shared/x86/semantics/string.js';
@@ -51,4 +52,4 @@ function merge(): Record<string, SemanticsEntry> {
 export const SEMANTICS: SemanticsTable = merge();
 
 /** The routines that meanings call, by name. */
-export const ROUTINES: RoutineTable = X87_ROUTINES;
+export const ROUTINES: RoutineTable = { ...X87_ROUTINES, ...SSE_ROUTINES };

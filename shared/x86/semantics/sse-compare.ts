@@ -3,7 +3,7 @@ import { HELPER_ARG0 } from '#shared/x86/cpu-state.js';
 import type { Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { Lanes, SHAPE_NUMBER, inexactIsMasked, noteInexact, roundingControl } from './sse-lanes.js';
 import type { Shape } from './sse-lanes.js';
-import { immediate, simd, v } from './sse-operand.js';
+import { immediate, simd, simdHelper, v } from './sse-operand.js';
 
 /** Predicates 0–3 are EQ, LT, LE, UNORD; bit 2 inverts. Without NaNs UNORD is false. */
 function comparison(l: Lanes, control: Value, a: Value, b: Value): Value {
@@ -27,14 +27,14 @@ function compare(shape: Shape): Semantics {
     const a = l.readDestination(op);
     const control = e.and(immediate(e, op, 2), e.i32(7));
     const plain = l.all(l.and(l.isPlain(l.fromBits(a)), l.isPlain(l.fromBits(b))));
-    const result = e.ifValue(
+    const result = e.unlessRare(
       plain,
       l.rawType,
       () => comparison(l, control, a, b),
       () => {
         l.putScratch(0, a);
         l.putScratch(16, b);
-        e.helper('sse_compare', [control, e.i32(SHAPE_NUMBER[shape])]);
+        simdHelper(e, 'sse_compare', [control, e.i32(SHAPE_NUMBER[shape])]);
         return l.getScratch();
       },
     );
@@ -49,14 +49,14 @@ function compareToFlags(shape: 'ss' | 'sd', quiet: boolean): Semantics {
     const b = l.readSource(op);
     const a = l.readDestination(op);
     const [x, y] = [l.fromBits(a), l.fromBits(b)];
-    const image = e.ifValue(
-      l.and(l.isPlain(x), l.isPlain(y)),
+    const image = e.unlessRare(
+      l.areOrdered(a, b),
       'i32',
       () => e.or(e.shl(l.f('eq', x, y), e.i32(6)), l.f('lt', x, y)),
       () => {
         l.putScratch(0, a);
         l.putScratch(16, b);
-        e.helper('sse_compare_flags', [e.i32(quiet ? 1 : 0), e.i32(SHAPE_NUMBER[shape])]);
+        simdHelper(e, 'sse_compare_flags', [e.i32(quiet ? 1 : 0), e.i32(SHAPE_NUMBER[shape])]);
         return e.getState('i32', HELPER_ARG0);
       },
     );
@@ -77,7 +77,7 @@ function roundTo(shape: Shape): Semantics {
     const pick = (number: number): Value =>
       number === 3
         ? l.f('trunc', x)
-        : e.ifValue(
+        : e.unlessRare(
             e.eq(rule, e.i32(number)),
             x.type,
             () => l.f(DIRECTIONS[number]!, x),
@@ -85,7 +85,7 @@ function roundTo(shape: Shape): Semantics {
           );
     const result = pick(0);
     const silent = e.or(e.and(control, e.i32(8)), l.all(l.f('eq', result, x)));
-    const value = e.ifValue(
+    const value = e.unlessRare(
       e.and(l.all(l.isPlain(x)), e.ne(e.or(silent, inexactIsMasked(e)), e.i32(0))),
       l.rawType,
       () => {
@@ -94,7 +94,7 @@ function roundTo(shape: Shape): Semantics {
       },
       () => {
         l.putScratch(0, raw);
-        e.helper('sse_round', [control, e.i32(SHAPE_NUMBER[shape])]);
+        simdHelper(e, 'sse_round', [control, e.i32(SHAPE_NUMBER[shape])]);
         return l.getScratch();
       },
     );

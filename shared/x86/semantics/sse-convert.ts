@@ -2,7 +2,16 @@
 // than to nearest, or gives the integer indefinite is a helper's.
 import type { Emitter, Operands, Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { HELPER_ARG0, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
-import { Lanes, inexactIsMasked, UNKNOWN, noteInexact, quickOr, roundingControl } from './sse-lanes.js';
+import {
+  Lanes,
+  UNKNOWN,
+  inexactIsMasked,
+  inexactIsSilent,
+  noteInexact,
+  quickOr,
+  roundingControl,
+  truncationIsSilent,
+} from './sse-lanes.js';
 import {
   checkMmx,
   checkSimd,
@@ -12,6 +21,7 @@ import {
   readLowVector,
   readMmx,
   simd,
+  simdHelper,
   v,
   writeMmx,
 } from './sse-operand.js';
@@ -35,7 +45,7 @@ export const CONVERT_TRUNCATE = 1;
 
 function scalarToHelper(e: Emitter, raw: Value, number: number): void {
   e.setState(raw.type === 'i64' ? 'i64' : 'i32', VECTOR_SCRATCH, raw);
-  e.helper('sse_convert', [e.i32(number)]);
+  simdHelper(e, 'sse_convert', [e.i32(number)]);
 }
 
 /** CVTSI2SS, CVTSI2SD. A 32-bit integer is exact as a double. */
@@ -58,7 +68,7 @@ function fromInteger(shape: 'ss' | 'sd'): Semantics {
       return l.getScratch();
     };
     const quick = (): Value => l.toBits(result);
-    const value = e.ifValue(exact, l.rawType, quick, () =>
+    const value = e.unlessRare(exact, l.rawType, quick, () =>
       quickOr(e, e.i32(1), () => e.i32(UNKNOWN), l.rawType, quick, slow),
     );
     op.writeLow(0, l.bits, value);
@@ -74,25 +84,16 @@ function toInteger(shape: 'ss' | 'sd', truncate: boolean): Semantics {
     const x = l.fromBits(raw);
     const rounded = truncate ? x : l.f('nearest', x);
     const result = e.op(`i${bits}.trunc_sat_f${l.bits}_s`, [rounded]);
-    const limit = l.constant(integerLimit(l.bits, bits));
-    const inRange = l.f('lt', l.f('abs', rounded), limit);
-    const exact = l.f('eq', rounded, x);
-    // Rounded and truncated values of an integral operand are the same whatever RC says.
-    const masked = truncate
-      ? inexactIsMasked(e)
-      : e.and(e.ne(inexactIsMasked(e), e.i32(0)), e.eqz(roundingControl(e)));
-    const integral = truncate ? l.f('eq', l.f('trunc', x), x) : exact;
-    const value = e.ifValue(
-      // Under DAZ a denormal is exact.
-      e.and(e.and(inRange, l.isPlain(x)), e.ne(e.or(integral, masked), e.i32(0))),
+    const inRange = l.f('lt', l.f('abs', rounded), l.constant(integerLimit(l.bits, bits)));
+    // An integer is what it is however it is rounded; a denormal is not one.
+    const exact = l.f('eq', e.op(`f${l.bits}.convert_i${bits}_s`, [result]), x);
+    const value = e.unlessRare(
+      e.and(inRange, e.or(exact, truncationIsSilent(e, !truncate))),
       result.type,
-      () => {
-        noteInexact(e, integral);
-        return result;
-      },
+      () => result,
       () => {
         l.putScratch(0, raw);
-        e.helper('sse_to_integer', [e.i32(l.bits), e.i32(bits), e.i32(truncate ? 1 : 0)]);
+        simdHelper(e, 'sse_to_integer', [e.i32(l.bits), e.i32(bits), e.i32(truncate ? 1 : 0)]);
         return e.getState(bits === 64 ? 'i64' : 'i32', HELPER_ARG0);
       },
     );
@@ -110,7 +111,7 @@ const singleToDouble: Semantics = (e, op) => {
   const l = new Lanes(e, 'ss');
   const raw = l.readSource(op);
   const x = l.fromBits(raw);
-  const value = e.ifValue(
+  const value = e.unlessRare(
     l.isPlain(x),
     'i64',
     () => e.op('i64.reinterpret_f64', [e.op('f64.promote_f32', [x])]),
@@ -127,25 +128,22 @@ const doubleToSingle: Semantics = (e, op) => {
   const x = e.op('f64.reinterpret_i64', [raw]);
   const single = new Lanes(e, 'ss');
   const result = e.op('f32.demote_f64', [x]);
-  const exact = (): Value => e.op('f64.eq', [e.op('f64.promote_f32', [result]), x]);
-  const zero = e.op('f64.eq', [x, e.op('f64.reinterpret_i64', [e.i64(0)])]);
-  const value = quickOr(
-    e,
-    e.or(zero, single.isSafeResult(result)),
-    exact,
-    'i32',
-    () => single.toBits(result),
-    () => {
+  const usual = (): Value => single.toBits(result);
+  // A normal result tells that the operand was normal too.
+  const value = e.unlessRare(e.and(single.areNormal([], result), inexactIsSilent(e)), 'i32', usual, () => {
+    const exact = (): Value => e.op('f64.eq', [e.op('f64.promote_f32', [result]), x]);
+    const zero = e.op('f64.eq', [x, e.op('f64.reinterpret_i64', [e.i64(0)])]);
+    return quickOr(e, e.or(zero, single.isSafeResult(result)), exact, 'i32', usual, () => {
       scalarToHelper(e, raw, CONVERT.sd2ss);
       return e.getState('i32', VECTOR_SCRATCH);
-    },
-  );
+    });
+  });
   op.writeLow(0, 32, value);
 };
 
 function vectorToHelper(e: Emitter, raw: Value, number: number, flags = 0): Value {
   e.setState('v128', VECTOR_SCRATCH, raw);
-  e.helper('sse_convert', [e.i32(number), e.i32(flags)]);
+  simdHelper(e, 'sse_convert', [e.i32(number), e.i32(flags)]);
   return e.getState('v128', VECTOR_SCRATCH);
 }
 
@@ -157,7 +155,7 @@ const singlesToDoubles: Semantics = (e, op) => {
   const low = e.op('i8x16.shuffle', [raw, raw], [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7]);
   op.write(
     0,
-    e.ifValue(
+    e.unlessRare(
       l.all(l.isPlain(low)),
       'v128',
       () => doubles,
@@ -234,7 +232,7 @@ function integersOf(e: Emitter, raw: Value, shape: 'ps' | 'pd', truncate: boolea
   const operator = shape === 'ps' ? 'i32x4.trunc_sat_f32x4_s' : 'i32x4.trunc_sat_f64x2_s_zero';
   const slow = (): Value =>
     vectorToHelper(e, raw, shape === 'ps' ? CONVERT.ps2dq : CONVERT.pd2dq, truncate ? CONVERT_TRUNCATE : 0);
-  return e.ifValue(
+  return e.unlessRare(
     quick,
     'v128',
     () => {

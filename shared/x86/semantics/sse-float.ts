@@ -1,9 +1,11 @@
 // SSE floating-point arithmetic: add, subtract, multiply, divide, square root, minimum, maximum, horizontal forms, dot products, reciprocal
 // approximations. Intel SDM vol. 2. Computed by WebAssembly when no flag can change, else by a helper (see sse-lanes.ts).
 import type { Emitter, Semantics, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
-import { Lanes, SHAPE_NUMBER, UNKNOWN, quickOr } from './sse-lanes.js';
+import { ROUNDINGS, compute, roundingRoutineName, sumIsExact } from './sse-rounding.js';
+import type { Rounding } from './sse-rounding.js';
+import { Lanes, SHAPE_NUMBER, UNKNOWN, inexactIsSilent, quickOr } from './sse-lanes.js';
 import type { Shape } from './sse-lanes.js';
-import { constBytes, immediate, shuffle, simd, v, zeroVector } from './sse-operand.js';
+import { constBytes, immediate, shuffle, simd, simdHelper, v, zeroVector } from './sse-operand.js';
 
 /** Operations as the helper numbers them. */
 export const ARITHMETIC_NUMBER = {
@@ -18,111 +20,25 @@ export const ARITHMETIC_NUMBER = {
   rcp: 8,
   rsqrt: 9,
 } as const;
-type Rounding = 'add' | 'sub' | 'mul' | 'div' | 'sqrt';
 
-/** The result and the mask of lanes for which it is sure to be right and without a new flag, but for PE. */
-interface Computed {
-  readonly result: Value;
-  readonly sure: Value;
-}
-
-function compute(l: Lanes, operation: Rounding, a: Value, b: Value): Computed {
-  if (operation === 'sqrt') {
-    const result = l.f('sqrt', b);
-    return { result, sure: l.or(l.and(l.isPlain(b), l.isSafeResult(result)), l.isZero(b)) };
-  }
-  const result = l.f(operation, a, b);
-  const operands = l.and(l.isPlain(a), l.isPlain(b));
-  return {
-    result,
-    sure: l.and(
-      operands,
-      l.or(l.isSafeResult(result), l.and(l.isZero(result), zeroIsExact(l, operation, a, b))),
-    ),
-  };
-}
-
-/** When a zero result is no underflow. */
-function zeroIsExact(l: Lanes, operation: Rounding, a: Value, b: Value): Value {
-  switch (operation) {
-    case 'mul':
-      return l.or(l.isZero(a), l.isZero(b));
-    case 'div':
-      return l.isZero(a);
-    default:
-      return l.isPlain(a);
-  }
-}
-
-/** Whether a sure result is exact: EXACT, INEXACT, or neither is known (the helper then finds out). */
-function exactness(l: Lanes, operation: Rounding, a: Value, b: Value, result: Value): Value {
-  switch (operation) {
-    case 'add':
-      return sumIsExact(l, a, b, result);
-    case 'sub':
-      return sumIsExact(l, a, l.f('neg', b), result);
-    case 'mul':
-      return productIsExact(l, a, b, result);
-    case 'div':
-      return productIsExact(l, result, b, a);
-    case 'sqrt':
-      return productIsExact(l, result, result, b);
-  }
-}
-
-/** Knuth's error of a sum; no overflow can spoil it where the result is safe. */
-function sumIsExact(l: Lanes, a: Value, b: Value, sum: Value): Value {
-  const part = l.f('sub', sum, a);
-  const error = l.f('add', l.f('sub', a, l.f('sub', sum, part)), l.f('sub', b, part));
-  return l.all(l.isZero(error));
-}
-
-/** x × y = z exactly, where one of the three is a rounded result. */
-function productIsExact(l: Lanes, x: Value, y: Value, z: Value): Value {
-  const { e } = l;
-  if (l.shape === 'ss') {
-    const wide = (value: Value): Value => e.op('f64.promote_f32', [value]);
-    return e.op('f64.eq', [e.op('f64.mul', [wide(x), wide(y)]), wide(z)]);
-  }
-  if (l.shape === 'ps')
-    return e.and(singlesProductIsExact(e, [x, y, z], false), singlesProductIsExact(e, [x, y, z], true));
-  if (l.shape === 'sd') return doubleProductIsExact(l, x, y, z);
-  const scalar = new Lanes(e, 'sd');
-  const of = (i: number): Value => {
-    const [a, b, c] = [x, y, z].map((value) => e.op('f64x2.extract_lane', [value], [i]));
-    return doubleProductIsExact(scalar, a!, b!, c!);
-  };
-  // 0 when one is 0, 1 when both are 1, above that when one is unknown.
-  return e.mul(of(0), of(1));
-}
-
-/** Two of four lanes: products of singles are exact as doubles. */
-function singlesProductIsExact(e: Emitter, values: readonly [Value, Value, Value], upper: boolean): Value {
-  const half = (value: Value): Value => (upper ? shuffle(e, value, value, ODD_DOUBLES) : value);
-  const [x, y, z] = values.map((value) => v(e, 'f64x2.promote_low_f32x4', half(value)));
-  return v(e, 'i64x2.all_true', v(e, 'f64x2.eq', v(e, 'f64x2.mul', x!, y!), z!));
-}
-
-/** The product of significands of 53 − p and 53 − q bits fits 53 bits when p + q is at least 53, and cannot when it is below 52. */
-function doubleProductIsExact(l: Lanes, x: Value, y: Value, z: Value): Value {
-  const { e } = l;
-  const zeros = (value: Value): Value => e.ctz(e.or(l.toBits(value), e.i64(1n << 52n)));
-  const spare = e.add(zeros(x), zeros(y));
-  const equal = e.or(e.op('f64.eq', [e.op('f64.mul', [x, y]), z]), l.isZero(z));
-  const unknown = e.eq(spare, e.i64(52));
-  return e.select(unknown, e.i32(UNKNOWN), e.and(equal, e.or(e.geU(spare, e.i64(53)), l.isZero(z))));
-}
-
+/** Normal numbers here; zeros, and exactness while PE is clear, by the routine; everything else by the helper. */
 function arithmeticResult(l: Lanes, operation: Rounding, a: Value, b: Value): Value {
+  const { e } = l;
   const [x, y] = [l.fromBits(a), l.fromBits(b)];
-  const { result, sure } = compute(l, operation, x, y);
-  return quickOr(
-    l.e,
-    l.all(sure),
-    () => exactness(l, operation, x, y, result),
+  const root = operation === 'sqrt';
+  const result = root ? l.f('sqrt', y) : l.f(operation, x, y);
+  return e.unlessRare(
+    e.and(l.areNormal(root ? [b] : [a, b], result), inexactIsSilent(e)),
     l.rawType,
     () => l.toBits(result),
-    () => l.viaHelper('sse_arithmetic', a, b, [ARITHMETIC_NUMBER[operation], SHAPE_NUMBER[l.shape]]),
+    () => {
+      l.putScratch(0, a);
+      l.putScratch(16, b);
+      e.ifRare(e.eqz(e.routine(roundingRoutineName(operation, l.shape), [])), () =>
+        simdHelper(e, 'sse_arithmetic', [e.i32(ARITHMETIC_NUMBER[operation]), e.i32(SHAPE_NUMBER[l.shape])]),
+      );
+      return l.getScratch();
+    },
   );
 }
 
@@ -141,7 +57,7 @@ function extremum(operation: 'min' | 'max', shape: Shape): Semantics {
     const b = l.readSource(op);
     const a = l.readDestination(op);
     const [x, y] = [l.fromBits(a), l.fromBits(b)];
-    const result = e.ifValue(
+    const result = e.unlessRare(
       l.all(l.and(l.isPlain(x), l.isPlain(y))),
       l.rawType,
       () =>
@@ -244,7 +160,7 @@ function dotProduct(shape: 'ps' | 'pd'): Semantics {
       () => {
         l.putScratch(0, a);
         l.putScratch(16, b);
-        e.helper('sse_dot', [control, e.i32(SHAPE_NUMBER[shape])]);
+        simdHelper(e, 'sse_dot', [control, e.i32(SHAPE_NUMBER[shape])]);
         return l.getScratch();
       },
     );
@@ -261,7 +177,7 @@ function approximate(operation: 'rcp' | 'rsqrt', shape: 'ps' | 'ss'): Semantics 
     const one = l.constant(0x3f800000n);
     const result = operation === 'rcp' ? l.f('div', one, b) : l.f('div', one, l.f('sqrt', b));
     const sure = l.and(l.isSafeResult(b), l.isSafeResult(result));
-    const value = e.ifValue(
+    const value = e.unlessRare(
       l.all(sure),
       l.rawType,
       () => l.toBits(result),
@@ -276,7 +192,7 @@ const SHAPES: readonly Shape[] = ['ps', 'pd', 'ss', 'sd'];
 function arithmeticTable(): SemanticsTable {
   const table: Record<string, SemanticsEntry> = {};
   for (const shape of SHAPES) {
-    for (const operation of ['add', 'sub', 'mul', 'div', 'sqrt'] as const) {
+    for (const operation of ROUNDINGS) {
       table[operation[0]!.toUpperCase() + operation.slice(1) + shape] = {
         sem: simd(arithmetic(operation, shape)),
       };

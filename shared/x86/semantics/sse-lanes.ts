@@ -2,8 +2,8 @@
 // arithmetic gives what x86 gives and no MXCSR flag can change. Anything else goes to a helper with exact software
 // arithmetic. Intel SDM vol. 1 §10.2.3, §11.5; WebAssembly rounds to nearest even and never flushes denormals.
 import { MXCSR, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
-import type { Emitter, Operands, Value } from '#shared/translate/emitter.js';
-import { constSplat, readAligned } from './sse-operand.js';
+import type { Computation, Emitter, Operands, Value } from '#shared/translate/emitter.js';
+import { constSplat, readAligned, simdHelper } from './sse-operand.js';
 
 /** Numbers that the helpers share: single or double, packed or scalar. */
 export type Shape = 'ps' | 'pd' | 'ss' | 'sd';
@@ -11,6 +11,7 @@ export const SHAPE_NUMBER: Readonly<Record<Shape, number>> = { ps: 0, pd: 1, ss:
 
 const MXCSR_PE = 0x20;
 const MXCSR_PM = 0x1000;
+const MXCSR_RC = 0x6000;
 /** All exceptions masked, to nearest. */
 const MXCSR_PLAIN_MASK = 0x7f80;
 const MXCSR_PLAIN = 0x1f80;
@@ -19,14 +20,14 @@ const SMALLEST_NORMAL = { 32: 0x00800000n, 64: 0x0010000000000000n };
 const INFINITY = { 32: 0x7f800000n, 64: 0x7ff0000000000000n };
 
 /** Arithmetic on one shape. Values are f32, f64 or v128; masks are i32 (0 or 1) or v128. */
-export class Lanes {
-  readonly e: Emitter;
+export class Lanes<E extends Computation = Emitter> {
+  readonly e: E;
   readonly shape: Shape;
   readonly bits: 32 | 64;
   readonly packed: boolean;
   readonly #prefix: string;
 
-  constructor(e: Emitter, shape: Shape) {
+  constructor(e: E, shape: Shape) {
     this.e = e;
     this.shape = shape;
     this.bits = shape === 'ps' || shape === 'ss' ? 32 : 64;
@@ -88,8 +89,57 @@ export class Lanes {
     );
   }
 
+  /**
+   * i32, not 0: every operand is a normal number, and so is the result, well away from underflow and overflow. Integer tests of the exponents:
+   * cheaper than comparisons of floating-point numbers, but zeros fail them.
+   */
+  areNormal(operands: readonly Value[], result: Value): Value {
+    return this.packed ? this.#areNormalLanes(operands, result) : this.#isNormalScalar(operands, result);
+  }
+
+  #isNormalScalar(operands: readonly Value[], result: Value): Value {
+    const { e } = this;
+    const lowest = this.bits === 64 ? 0x0010_0000 : 0x0080_0000;
+    const infinite = this.bits === 64 ? 0x7ff0_0000 : 0x7f80_0000;
+    const size = (raw: Value): Value =>
+      e.and(raw.type === 'i64' ? e.wrap(e.shrU(raw, e.i64(32))) : raw, e.i32(0x7fff_ffff));
+    const resultSize = size(this.toBits(result));
+    // The sign tells: negative where some difference is.
+    let outside = e.or(e.sub(resultSize, e.i32(2 * lowest)), e.sub(e.i32(infinite - 1), resultSize));
+    for (const operand of operands) outside = e.or(outside, e.sub(size(operand), e.i32(lowest)));
+    return e.geS(outside, e.i32(0));
+  }
+
+  #areNormalLanes(operands: readonly Value[], result: Value): Value {
+    const { e } = this;
+    const shape = this.bits === 64 ? 'i64x2' : 'i32x4';
+    const exponentBits = this.bits === 64 ? 11 : 8;
+    /** The exponent field without its `dropped` lowest bits. */
+    const exponent = (raw: Value, dropped: number): Value => {
+      const unsigned = e.op(`${shape}.shl`, [raw, e.i32(1)]);
+      return e.op(`${shape}.shr_u`, [unsigned, e.i32(this.bits - exponentBits + dropped)]);
+    };
+    let least = exponent(result, 1);
+    for (const operand of operands) least = e.op('i32x4.min_u', [least, exponent(operand, 0)]);
+    const difference = this.f('sub', result, result);
+    const finite = this.f('eq', difference, difference);
+    return this.all(e.op('v128.and', [least, finite]));
+  }
+
+  /** i32, of scalars: neither NaN nor denormal, and not infinities whose sum is a NaN. */
+  areOrdered(a: Value, b: Value): Value {
+    const { e } = this;
+    const one = this.bits === 64 ? e.i64(1) : e.i32(1);
+    const denormals = 2n * SMALLEST_NORMAL[this.bits] - 1n;
+    const limit = this.bits === 64 ? e.i64(denormals) : e.i32(Number(denormals));
+    // Without the sign, and zero moved above everything.
+    const normal = (raw: Value): Value => e.geU(e.sub(e.shl(raw, one), one), limit);
+    const sum = this.f('add', this.fromBits(a), this.fromBits(b));
+    return e.and(e.and(normal(a), normal(b)), this.f('eq', sum, sum));
+  }
+
   /** Raw source operand 1, alignment checked for vectors. */
-  readSource(op: Operands): Value {
+  readSource(this: Lanes, op: Operands): Value {
     return this.packed ? readAligned(this.e, op, 1) : op.readLow(1, this.bits);
   }
 
@@ -103,19 +153,20 @@ export class Lanes {
   }
 
   /** The result of a helper that works on VECTOR_SCRATCH. */
-  viaHelper(name: string, a: Value, b: Value, args: readonly number[]): Value {
+  viaHelper(this: Lanes, name: string, a: Value, b: Value, args: readonly number[]): Value {
     const { e } = this;
     this.putScratch(0, a);
     this.putScratch(16, b);
-    e.helper(
+    simdHelper(
+      e,
       name,
       args.map((argument) => e.i32(argument)),
     );
     return this.getScratch();
   }
 
-  getScratch(): Value {
-    return this.e.getState(this.#slotKind(), VECTOR_SCRATCH);
+  getScratch(offset = 0): Value {
+    return this.e.getState(this.#slotKind(), VECTOR_SCRATCH + offset);
   }
 
   putScratch(offset: number, raw: Value): void {
@@ -139,7 +190,7 @@ export const UNKNOWN = 2;
  * only while PE is clear.
  */
 export function quickOr(
-  e: Emitter,
+  e: Computation,
   sure: Value,
   exactness: () => Value,
   type: 'i32' | 'i64' | 'v128',
@@ -148,8 +199,8 @@ export function quickOr(
 ): Value {
   const mxcsr = e.getState('i32', MXCSR);
   const plain = e.eq(e.and(mxcsr, e.i32(MXCSR_PLAIN_MASK)), e.i32(MXCSR_PLAIN));
-  const exact = e.ifValue(e.and(mxcsr, e.i32(MXCSR_PE)), 'i32', () => e.i32(1), exactness);
-  return e.ifValue(
+  const exact = e.unlessRare(e.and(mxcsr, e.i32(MXCSR_PE)), 'i32', () => e.i32(1), exactness);
+  return e.unlessRare(
     e.and(e.and(sure, plain), e.ltU(exact, e.i32(UNKNOWN))),
     type,
     () => {
@@ -160,17 +211,29 @@ export function quickOr(
   );
 }
 
+/** i32 0 or 1: MXCSR rounds to nearest, masks everything, and has PE set already: an inexact result changes nothing. */
+export function inexactIsSilent(e: Computation): Value {
+  const mxcsr = e.getState('i32', MXCSR);
+  return e.eq(e.and(mxcsr, e.i32(MXCSR_PLAIN_MASK | MXCSR_PE)), e.i32(MXCSR_PLAIN | MXCSR_PE));
+}
+
 /** i32, not 0: an inexact result only sets PE. */
-export function inexactIsMasked(e: Emitter): Value {
+export function inexactIsMasked(e: Computation): Value {
   return e.and(e.getState('i32', MXCSR), e.i32(MXCSR_PM));
 }
 
+/** i32 0 or 1: PE is masked and set already. `nearest`: and the rounding is to nearest. */
+export function truncationIsSilent(e: Computation, nearest: boolean): Value {
+  const mask = MXCSR_PM | MXCSR_PE | (nearest ? MXCSR_RC : 0);
+  return e.eq(e.and(e.getState('i32', MXCSR), e.i32(mask)), e.i32(MXCSR_PM | MXCSR_PE));
+}
+
 /** Sets PE unless `exact`. */
-export function noteInexact(e: Emitter, exact: Value): void {
-  e.if(e.eqz(exact), () => e.setState('i32', MXCSR, e.or(e.getState('i32', MXCSR), e.i32(MXCSR_PE))));
+export function noteInexact(e: Computation, exact: Value): void {
+  e.ifRare(e.eqz(exact), () => e.setState('i32', MXCSR, e.or(e.getState('i32', MXCSR), e.i32(MXCSR_PE))));
 }
 
 /** i32: RC, 0–3. */
-export function roundingControl(e: Emitter): Value {
+export function roundingControl(e: Computation): Value {
   return e.and(e.shrU(e.getState('i32', MXCSR), e.i32(13)), e.i32(3));
 }

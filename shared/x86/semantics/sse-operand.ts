@@ -2,6 +2,7 @@
 // MMX register as the low half of a vector, and vector constants. Intel SDM vol. 1 §9.5, §10, vol. 2 §2.4, vol. 3 §13.1.
 import { SIMD_TRAP, X87_STATUS, X87_TAGS, X87_TOP, X87_TRAP } from '#shared/x86/cpu-state.js';
 import type {
+  Computation,
   Emitter,
   Operands,
   Semantics,
@@ -58,6 +59,11 @@ export function simd(sem: Semantics): Semantics {
   };
 }
 
+/** A helper that works on VECTOR_SCRATCH, MXCSR and HELPER_ARG0 alone. */
+export function simdHelper(e: Emitter, name: string, args: readonly Value[]): void {
+  e.helper(name, args, { confined: true });
+}
+
 /** A table of SSE entries from bare meanings. */
 export function simdTable(
   meanings: Readonly<Record<string, Semantics>>,
@@ -69,16 +75,20 @@ export function simdTable(
 }
 
 /** One vector operator of the WebAssembly specification. */
-export function v(e: Emitter, name: string, ...operands: Value[]): Value {
+export function v(e: Computation, name: string, ...operands: Value[]): Value {
   return e.op(name, operands);
 }
 
-export function constBytes(e: Emitter, bytes: readonly number[]): Value {
+export function constBytes(e: Computation, bytes: readonly number[]): Value {
   return e.op('v128.const', [], bytes);
 }
 
 /** A constant of 16 / (bits / 8) lanes; fewer values than lanes leave zeros above. */
-export function constLanes(e: Emitter, bits: 8 | 16 | 32 | 64, lanes: readonly (number | bigint)[]): Value {
+export function constLanes(
+  e: Computation,
+  bits: 8 | 16 | 32 | 64,
+  lanes: readonly (number | bigint)[],
+): Value {
   const view = new DataView(new ArrayBuffer(16));
   lanes.forEach((lane, i) => {
     const value = BigInt.asUintN(64, BigInt(lane));
@@ -88,31 +98,31 @@ export function constLanes(e: Emitter, bits: 8 | 16 | 32 | 64, lanes: readonly (
   return constBytes(e, [...new Uint8Array(view.buffer)]);
 }
 
-export function constSplat(e: Emitter, bits: 8 | 16 | 32 | 64, value: number | bigint): Value {
+export function constSplat(e: Computation, bits: 8 | 16 | 32 | 64, value: number | bigint): Value {
   return constLanes(e, bits, new Array<number | bigint>(128 / bits).fill(value));
 }
 
-export function zeroVector(e: Emitter): Value {
+export function zeroVector(e: Computation): Value {
   return constBytes(e, new Array<number>(16).fill(0));
 }
 
 export const IOTA = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /** A fixed shuffle of the 32 bytes of a (0–15) and b (16–31). */
-export function shuffle(e: Emitter, a: Value, b: Value, lanes: readonly number[]): Value {
+export function shuffle(e: Computation, a: Value, b: Value, lanes: readonly number[]): Value {
   return e.op('i8x16.shuffle', [a, b], lanes);
 }
 
-export function lane(e: Emitter, name: string, a: Value, index: number): Value {
+export function lane(e: Computation, name: string, a: Value, index: number): Value {
   return e.op(name, [a], [index]);
 }
 
-export function replaceLane(e: Emitter, name: string, a: Value, index: number, value: Value): Value {
+export function replaceLane(e: Computation, name: string, a: Value, index: number, value: Value): Value {
   return e.op(name, [a, value], [index]);
 }
 
 /** i32 or i64 → vector with zeros above. */
-export function zeroExtendToVector(e: Emitter, value: Value): Value {
+export function zeroExtendToVector(e: Computation, value: Value): Value {
   return replaceLane(
     e,
     value.type === 'i64' ? 'i64x2.replace_lane' : 'i32x4.replace_lane',
@@ -122,7 +132,7 @@ export function zeroExtendToVector(e: Emitter, value: Value): Value {
   );
 }
 
-export function lowQuad(e: Emitter, a: Value): Value {
+export function lowQuad(e: Computation, a: Value): Value {
   return lane(e, 'i64x2.extract_lane', a, 0);
 }
 
@@ -169,7 +179,7 @@ export function writeMmx(e: Emitter, op: Operands, index: number, value: Value):
 }
 
 /** [low half of a, low half of b]. */
-export function joinLow(e: Emitter, a: Value, b: Value): Value {
+export function joinLow(e: Computation, a: Value, b: Value): Value {
   return shuffle(e, a, b, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]);
 }
 

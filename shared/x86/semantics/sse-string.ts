@@ -2,7 +2,7 @@
 // in HELPER_ARG0 and HELPER_ARG1; it leaves the index in HELPER_ARG0, flags in HELPER_ARG1, the mask in VECTOR_SCRATCH.
 import type { Emitter, Operands, Semantics, SemanticsTable } from '#shared/translate/emitter.js';
 import { HELPER_ARG0, HELPER_ARG1, VECTOR_SCRATCH, XMM } from '#shared/x86/cpu-state.js';
-import { immediate, simd } from './sse-operand.js';
+import { immediate, simd, simdHelper } from './sse-operand.js';
 
 /** Helper argument bits beside the immediate. */
 export const STRING_EXPLICIT = 0x100;
@@ -19,7 +19,7 @@ function compareStrings(explicit: 0 | 32 | 64, result: 'index' | 'mask'): Semant
     e.setState('v128', VECTOR_SCRATCH, op.read(0));
     if (explicit !== 0) putLengths(e, explicit);
     const form = (explicit !== 0 ? STRING_EXPLICIT : 0) | (result === 'mask' ? STRING_MASK : 0);
-    e.helper('sse_compare_strings', [e.or(immediate(e, op, 2), e.i32(form))]);
+    simdHelper(e, 'sse_compare_strings', [e.or(immediate(e, op, 2), e.i32(form))]);
     if (result === 'mask') e.setState('v128', XMM, e.getState('v128', VECTOR_SCRATCH));
     else e.writeGpr(RCX, 32, e.getState('i32', HELPER_ARG0));
     e.writeArithmeticFlags(e.getState('i32', HELPER_ARG1));
@@ -41,8 +41,8 @@ function crc32(e: Emitter, op: Operands): void {
   const low = bits === 64 ? e.wrap(source) : source;
   if (bits === 64) {
     e.setState('i32', HELPER_ARG0, e.wrap(e.shrU(source, e.i64(32))));
-    e.helper('sse_crc32_quad', [crc, low]);
-  } else e.helper('sse_crc32', [crc, low, e.i32(bits / 8)]);
+    simdHelper(e, 'sse_crc32_quad', [crc, low]);
+  } else simdHelper(e, 'sse_crc32', [crc, low, e.i32(bits / 8)]);
   op.write(0, e.toBits(e.getState('i32', HELPER_ARG0), op.bitsOf(0)));
 }
 
