@@ -62,16 +62,24 @@ module.exports = {
     },
     {
       name: 'native-for-few-actors',
+      comment: 'The wire for interrupt messages is for all.',
       severity: 'error',
       from: { path: '^actors/', pathNot: `^actors/${ACTORS_WITH_NATIVE}/` },
-      to: { path: '^native/' },
+      to: { path: '^native/', pathNot: '^native/interrupt-wire\\.ts$' },
     },
     {
       name: 'kernel-imports-protocols-only',
       comment: 'The kernel names actors by their entry, it never imports one.',
       severity: 'error',
       from: { path: '^kernel/' },
-      to: { path: '^(actors|native)/', pathNot: '^actors/[^/]+/protocol\\.ts$' },
+      to: { path: '^actors/', pathNot: '^actors/[^/]+/protocol\\.ts$' },
+    },
+    {
+      name: 'native-for-kernel-accel',
+      comment: 'kernel/accel asks what the host can do and owns the virtual machine.',
+      severity: 'error',
+      from: { path: '^kernel/', pathNot: '^kernel/accel/' },
+      to: { path: '^native/' },
     },
     {
       name: 'cli-imports-public-api',

@@ -32,6 +32,8 @@ import { CPU_STATE_BYTES } from '#shared/x86/cpu-state.js';
 const PAGE_BYTES = 4096;
 const JUMP_CACHES = 2; // user and supervisor code
 const LOG_BYTES = 64 * 1024;
+/** KVM_GET_VCPU_MMAP_SIZE of x86: kvm_run, the data of ports, the ring of coalesced MMIO. */
+const KVM_RUN_BYTES = 3 * PAGE_BYTES;
 const ALL_CODE_CACHES_BYTES = 512 * 1024 * 1024;
 /** RAM starts on a boundary that a large host page could have. */
 const RAM_START_ALIGN = 2 * 1024 * 1024;
@@ -61,6 +63,8 @@ export interface MachinePlan {
   /** Beyond the register bus. */
   readonly mailboxes: readonly MailboxPlan[];
   readonly windows: readonly RegisterWindow[];
+  /** Room for what KVM maps instead of for translated code. */
+  readonly kvm?: boolean;
   /** Slot 0 first: the host bridge. */
   readonly pci: readonly PciFunctionPlan[];
 }
@@ -95,7 +99,9 @@ export function planArena(plan: MachinePlan): PlannedMachine {
     machineEvent: arena.allocate(MACHINE_EVENT_BYTES),
     traceBudget: arena.allocate(TRACE_BUDGET_BYTES),
   };
-  const vcpus = vcpuNames.map(() => allocateVcpu(arena, plan.vcpus));
+  const vcpus = vcpuNames.map(() =>
+    plan.kvm === true ? allocateKvmVcpu(arena) : allocateVcpu(arena, plan.vcpus),
+  );
   const ramOffset = Math.ceil(arena.usedBytes / RAM_START_ALIGN) * RAM_START_ALIGN;
   const arenaBytes = ramOffset + plan.ramBytes;
   if (arenaBytes > limits.MAX_ARENA_BYTES) {
@@ -140,6 +146,15 @@ function allocateVcpu(arena: ArenaAllocator, vcpus: number): VcpuLayout {
     log: arena.allocate(LOG_BYTES, PAGE_BYTES),
     codeCache: arena.allocate(Math.min(limits.CODE_CACHE_BYTES, share), CODE_CACHE_ALIGN),
   };
+}
+
+/** The parts of the wasm engine are empty. */
+function allocateKvmVcpu(arena: ArenaAllocator): VcpuLayout {
+  const state = arena.allocate(CPU_STATE_BYTES, PAGE_BYTES);
+  const lapic = arena.allocate(PAGE_BYTES, PAGE_BYTES);
+  const none = { offset: lapic.offset, bytes: 0 };
+  const kvmRun = arena.allocate(KVM_RUN_BYTES, PAGE_BYTES);
+  return { state, lapic, tlb: none, jumpCache: none, log: none, codeCache: none, kvmRun };
 }
 
 /** One from every vCPU to every actor that a window sends messages to. */

@@ -34,6 +34,8 @@ import { resetChipset, startLegacyTimer } from '#shared/x86/chipset-power-on.js'
 import { INSIDE_ENGINE, PENDING, PENDING_KICK, RIP } from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
+import { chooseAccel } from './accel/choose-accel.js';
+import { openKvmMachine, type KvmMachine } from './accel/kvm-machine.js';
 import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
 import type { DiskConfig, MachineConfig, SupervisionConfig } from './machine-config.js';
 import type { ActorSpec } from './supervision/child.js';
@@ -49,6 +51,8 @@ export interface BuiltMachine {
   readonly faults: { readonly seed: number; readonly rules: FaultRule[] };
   /** Modules that a device's replacement needs. */
   readonly deviceModules: readonly URL[];
+  /** Gives back what the host keeps for the machine, once no thread uses it any more. */
+  readonly release?: () => void;
 }
 
 /** An actor that is no vCPU. */
@@ -85,7 +89,9 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   ]);
   const plans = planDevices(config);
   const pci = [hostBridgePlan(CHIPSET_NAME), ...plans.flatMap((p) => (p.pci === undefined ? [] : [p.pci]))];
+  const kvmWanted = chooseAccel(config).accel === 'kvm';
   const planned = planArena({
+    kvm: kvmWanted,
     vcpus: config.vcpus,
     ramBytes: config.memoryBytes,
     actors: plans.map((p) => p.name),
@@ -102,8 +108,9 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const ram = new GuestMemory(memory, layout.ram);
   const loaded = loadGuest(config, ram, image, initrd);
   if (loaded.kind === 'multiboot') startLegacyTimer(fabric, monotonicNs());
+  const kvm = kvmWanted ? openKvmMachine(memory, layout) : undefined;
   const faults = { seed: config.faults?.seed ?? 0, rules: [...(config.faults?.rules ?? [])] };
-  const seed = makeSeed({ ...config, faults }, memory, layout);
+  const seed = makeSeed({ ...config, faults }, memory, layout, kvm);
   const kinds = [...new Set(plans.map((plan) => plan.kind))];
   // Bare-metal kernels have no other way to report how they ended.
   const debugExit = config.debugExit || loaded.kind === 'multiboot';
@@ -117,17 +124,22 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
       const params: VcpuParams = { index, ...initial, debugExit, tier: config.tier };
       const spec = actorSpec(layout, seed(vcpuName(index), 'vcpu', params));
       const pendingWord = (vcpu.state.offset + PENDING) >>> 2;
+      const kick = (): void => {
+        signalWord(views.i32, pendingWord, PENDING_KICK);
+        kvm?.kick(index);
+      };
       return {
         ...spec,
         heapMib: VCPU_HEAP_MIB,
         killGently: true,
-        kick: () => signalWord(views.i32, pendingWord, PENDING_KICK),
+        kick,
         cannotGoOn: () => vcpuObstacle(views, vcpu.state),
       };
     }),
     supervision: config.supervision,
     faults,
     deviceModules: kinds.map((kind) => new URL(`${kind}/actor.js`, BUILT_ACTORS)),
+    ...(kvm && { release: () => kvm.close() }),
   };
 }
 
@@ -220,7 +232,12 @@ function loadGuest(
   return loaded;
 }
 
-function makeSeed(config: MachineConfig, memory: WebAssembly.Memory, layout: MachineLayout) {
+function makeSeed(
+  config: MachineConfig,
+  memory: WebAssembly.Memory,
+  layout: MachineLayout,
+  kvm: KvmMachine | undefined,
+) {
   return (name: string, kind: string, params: unknown): ActorSpec['seed'] => ({
     name,
     kind,
@@ -231,6 +248,7 @@ function makeSeed(config: MachineConfig, memory: WebAssembly.Memory, layout: Mac
     logLevel: config.log.level,
     logFd: config.log.fd,
     trace: config.trace,
+    kvm: kvm?.link,
   });
 }
 

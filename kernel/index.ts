@@ -2,6 +2,8 @@
 // command line does).
 export { TroupeError, type ErrorCode } from '#shared/base/error.js';
 export { FAULT_ACTIONS, type FaultAction, type FaultPlan, type FaultRule } from '#shared/ipc/fault-plan.js';
+export type { Accel } from '#actors/vcpu/protocol.js';
+export type { AccelChoice } from '#kernel/accel/choose-accel.js';
 export { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
 export { TRACE_CHANNELS, type TraceChannel, type TraceSeed } from '#shared/ipc/trace.js';
 export type { AssetProgress } from '#kernel/assets/guest-assets.js';

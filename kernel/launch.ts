@@ -5,6 +5,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { TroupeError } from '#shared/base/error.js';
 import { parseFault } from '#shared/ipc/fault-text.js';
 import type { FaultPlan, FaultRule } from '#shared/ipc/fault-plan.js';
+import type { Accel } from '#actors/vcpu/protocol.js';
 import type { LogLevel } from '#shared/ipc/log.js';
 import type { KernelSeries } from '#kernel/assets/kernel-package.js';
 import type { ChildCall, ChildCallName, ChildMessage, ChildResult } from './child-protocol.js';
@@ -18,6 +19,8 @@ export interface LaunchOptions {
   readonly vcpus?: number;
   /** Bytes or '512M', '1G'; default 512 MiB. */
   readonly memory?: number | string;
+  /** What runs the guest's code; default 'auto': KVM where it works. 'kvm' rejects with `kvm-unavailable` where it does not. */
+  readonly accel?: Accel;
   /** A kernel of your own; default the stock Debian cloud kernel with an initramfs that serves exec(). */
   readonly kernel?: string;
   readonly initrd?: string;

@@ -4,7 +4,7 @@ import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import { checkFaultPlan, type FaultPlan } from '#shared/ipc/fault-plan.js';
 import { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
-import type { EngineTier } from '#actors/vcpu/protocol.js';
+import type { Accel, EngineTier } from '#actors/vcpu/protocol.js';
 import type { TraceSeed } from '#shared/ipc/trace.js';
 
 export interface DiskConfig {
@@ -29,6 +29,8 @@ export interface MachineConfig {
   /** isa-debug-exit at port 0xf4; multiboot kernels always have it. */
   readonly debugExit: boolean;
   readonly tier: EngineTier;
+  /** What runs the guest's code; 'auto' is KVM where it works. */
+  readonly accel: Accel;
   /** COM1's output. */
   readonly serial: OutputSink;
   /** hvc0's output. */
@@ -123,6 +125,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     disks,
     debugExit: options.debugExit ?? false,
     tier: options.tier ?? 'interp',
+    accel: options.accel ?? 'auto',
     serial: options.serial ?? 'none',
     console: options.console ?? 'none',
     execPorts: options.execPorts ?? false,

@@ -57,6 +57,7 @@ export class Machine {
   readonly memory: WebAssembly.Memory;
   readonly views: ArenaViews;
   readonly #log: Logger;
+  readonly #release: () => void;
   readonly #devices: ActorSupervisor;
   readonly #vcpus: ActorSupervisor;
   readonly #inputs = new Map<string, InputQueue>();
@@ -74,6 +75,7 @@ export class Machine {
     this.memory = built.memory;
     this.views = viewArena(built.memory);
     this.#log = log;
+    this.#release = built.release ?? (() => {});
     const host: SupervisorHost = {
       views: this.views,
       log,
@@ -237,6 +239,7 @@ export class Machine {
     await this.#vcpus.terminate();
     await this.#devices.stop();
     await this.#outputs.close();
+    this.#release();
     this.#state = 'ended';
     this.#resolveExit(exit);
   }

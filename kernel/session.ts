@@ -4,6 +4,7 @@ import { CONSOLE_PORT, VERB_DATA, VERB_RESIZE, messageKind } from '#actors/virti
 import { defaultCommandLine } from '#kernel/assets/command-line.js';
 import { ensureGuestAssets, type AssetProgress } from '#kernel/assets/guest-assets.js';
 import type { KernelSeries } from '#kernel/assets/kernel-package.js';
+import { chooseAccel, type AccelChoice } from '#kernel/accel/choose-accel.js';
 import { TroupeError } from '#shared/base/error.js';
 import type { Logger } from '#shared/ipc/log.js';
 import { writeAll } from './terminal-output.js';
@@ -33,6 +34,8 @@ export interface SessionOptions extends Omit<MachineOptions, 'kernel'> {
   readonly name?: string | undefined;
   /** What happens to the actors, from the start. */
   readonly onActorEvent?: ((event: ActorEvent) => void) | undefined;
+  /** What runs the guest's code, and why. */
+  readonly onAccel?: ((choice: AccelChoice) => void) | undefined;
   /** With `console: 'kernel'`: what the terminal prints. */
   readonly onConsole?: ((bytes: Uint8Array) => void | Promise<void>) | undefined;
   /** Which console the user's keys go to; by default the serial line of a kernel that has no other. */
@@ -55,9 +58,11 @@ export class Session {
   /** Resolves when the machine runs. Rejects with TroupeError and leaves nothing behind. */
   static async open(options: SessionOptions): Promise<Session> {
     const config = await withGuest(options);
+    const choice = chooseAccel(config);
     options.onBuild?.();
     const log = createKernelLogger(config.log);
-    const built = await buildMachine(config);
+    const built = await buildMachine({ ...config, accel: choice.accel });
+    options.onAccel?.(choice);
     const machine = new Machine(built, log);
     if (options.onActorEvent !== undefined) machine.onActorEvent(options.onActorEvent);
     const exec = wireConsole(machine, config, options);

@@ -43,6 +43,8 @@ export interface Addon {
 
   setMemory(vm: number, slot: number, flags: number, guestAddress: number, region: Uint8Array): void;
   enableCapability(fd: number, capability: number, ...values: number[]): void;
+  setTssAddress(vm: number, address: number): void;
+  setIdentityMapAddress(vm: number, address: number): void;
   createIrqchip(vm: number): void;
   createPit2(vm: number): void;
   irqLine(vm: number, gsi: number, level: number): void;

@@ -10,7 +10,7 @@ import { restoreChipsetPage, saveChipsetPage } from './state.js';
 import { Ticker } from './ticker.js';
 
 export function createChipset(context: ActorContext): ActorBehaviour {
-  const fabric = createInterruptFabric(context.memory, context.layout);
+  const fabric = createInterruptFabric(context.memory, context.layout, context.wire);
   const ticker = new Ticker(fabric, { nowNs: monotonicNs, wallNs });
   ticker.takeOver();
   return {

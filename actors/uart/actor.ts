@@ -38,7 +38,7 @@ class Uart implements ActorBehaviour, RegisterHandler {
 
   constructor(context: ActorContext) {
     this.#context = context;
-    this.#fabric = createInterruptFabric(context.memory, context.layout);
+    this.#fabric = createInterruptFabric(context.memory, context.layout, context.wire);
     this.#state = S.viewUartState(context.memory.buffer, context.statePage);
     this.#sink = new UartSink(this.#state, (context.params as UartParams).output);
     context.layout.vcpus.forEach((_, i) => this.#vcpus.set(vcpuName(i), i));

@@ -1,6 +1,7 @@
 // The UART actor's worker.
 import { parentPort, workerData } from 'node:worker_threads';
+import { connectKvm } from '#native/interrupt-wire.js';
 import { runActor } from '#shared/ipc/actor.js';
 import { createUart } from './actor.js';
 
-runActor({ parentPort, workerData }, createUart);
+runActor({ parentPort, workerData, connectKvm }, createUart);

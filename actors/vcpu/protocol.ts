@@ -9,6 +9,10 @@ import type { InitialCpuState } from '#shared/boot/initial-state.js';
 export const ENGINE_TIERS = ['interp', 'auto', 'compiled'] as const;
 export type EngineTier = (typeof ENGINE_TIERS)[number];
 
+/** What runs a guest's code: the host's KVM, our engine, or whichever of them works here. */
+export const ACCELS = ['auto', 'kvm', 'wasm'] as const;
+export type Accel = (typeof ACCELS)[number];
+
 export interface VcpuParams {
   readonly index: number;
   /** The boot vCPU's hand-over; the others wait for SIPI. */

@@ -1,6 +1,7 @@
 // The entry of a virtio-console worker.
-import * as thread from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import { connectKvm } from '#native/interrupt-wire.js';
 import { runActor } from '#shared/ipc/actor.js';
 import { createVirtioConsole } from './actor.js';
 
-runActor(thread, createVirtioConsole);
+runActor({ parentPort, workerData, connectKvm }, createVirtioConsole);

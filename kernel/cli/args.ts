@@ -1,6 +1,6 @@
 // The flags of `troupe run`: QEMU's habits where it has some. Every refusal is a TroupeError `bad-flag` that names the flag
 // and what it takes.
-import { ENGINE_TIERS, type EngineTier } from '#actors/vcpu/protocol.js';
+import { ACCELS, ENGINE_TIERS, type Accel, type EngineTier } from '#actors/vcpu/protocol.js';
 import { parseArgs } from 'node:util';
 import {
   LOG_LEVELS,
@@ -32,6 +32,7 @@ export interface RunArguments {
   readonly logFile: string | undefined;
   readonly debugExit: boolean;
   readonly tier: EngineTier;
+  readonly accel: Accel;
   readonly reboot: boolean;
   readonly trace: readonly TraceChannel[];
   readonly traceFile: string;
@@ -57,6 +58,7 @@ const OPTIONS = {
   'log-file': { type: 'string' },
   'debug-exit': { type: 'boolean' },
   tier: { type: 'string' },
+  accel: { type: 'string' },
   'no-reboot': { type: 'boolean' },
   trace: { type: 'string' },
   'trace-file': { type: 'string' },
@@ -87,7 +89,9 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --log-file FILE         Troupe's log and the guest kernel's log into a file
   --debug-exit            isa-debug-exit at port 0xf4: exit code (value << 1) | 1
                           (a multiboot kernel always has it)
-  --tier TIER             of the CPU engine: ${ENGINE_TIERS.join(', ')} (default interp; the
+  --accel ACCEL           what runs the guest: ${ACCELS.join(', ')} (default auto: KVM where
+                          it works, else the wasm engine)
+  --tier TIER             of the wasm engine: ${ENGINE_TIERS.join(', ')} (default interp; the
                           compiled tier is new: faster in long loops, slower to boot)
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
@@ -142,6 +146,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     logFile: values['log-file'],
     debugExit: values['debug-exit'] ?? false,
     tier: oneOf('--tier', values.tier ?? 'interp', ENGINE_TIERS),
+    accel: oneOf('--accel', values.accel ?? 'auto', ACCELS),
     reboot: !(values['no-reboot'] ?? false),
     trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),
     traceFile: values['trace-file'] ?? 'troupe.trace',

@@ -1,7 +1,14 @@
 // `troupe run`: a guest on this terminal, or one command in it (`--exec`). Returns the exit code; throws TroupeError for
 // what the user can mend.
 import { closeSync, openSync } from 'node:fs';
-import { TroupeError, Session, type AssetProgress, type MachineExit, type SessionOptions } from '../index.js';
+import {
+  TroupeError,
+  Session,
+  type AccelChoice,
+  type AssetProgress,
+  type MachineExit,
+  type SessionOptions,
+} from '../index.js';
 import type { RunArguments } from './args.js';
 import { attachTerminal, reportSize, type TerminalUser } from './terminal.js';
 
@@ -56,6 +63,8 @@ function sessionOptions(
     name: args.name,
     faults: args.faults,
     supervision: args.heartbeatMs === undefined ? undefined : { heartbeatMs: args.heartbeatMs },
+    accel: args.accel,
+    onAccel: (choice) => tellAccel(args, choice),
     verbose: args.verbose || logFd !== undefined,
     shell: args.exec === undefined,
     serial,
@@ -78,6 +87,13 @@ function usesSerialConsole(append: string): boolean {
     .filter((w) => w.startsWith('console='))
     .at(-1);
   return last?.startsWith('console=ttyS') ?? false;
+}
+
+/** One line where something was chosen; a quiet `--exec` says only what the user can mend. */
+function tellAccel(args: RunArguments, { explanation, notable }: AccelChoice): void {
+  endProgress();
+  const quiet = args.exec !== undefined && !args.verbose;
+  if (notable || (args.accel === 'auto' && !quiet)) complain(explanation);
 }
 
 let progressShown = false;

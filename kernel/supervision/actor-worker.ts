@@ -7,6 +7,8 @@ import { portEndpoint } from '#shared/ipc/actor.js';
 import type { ActorThread } from './actor-thread.js';
 import { describeExit, type ExitReason } from './supervisor.js';
 
+const TERMINATE_WAKE_MS = 20;
+
 export class ActorWorker {
   readonly name: string;
   readonly generation: number;
@@ -100,14 +102,14 @@ export class ActorWorker {
     const halted = this.call('halt', timeoutMs).catch(() => {});
     await Promise.race([this.exited, late, halted.then(() => this.exited)]);
     clearTimeout(timer);
-    if (!this.#gone) await this.#worker.terminate();
+    if (!this.#gone) await this.#terminate();
     await this.exited;
   }
 
   /** Ends the thread at once. */
   async end(reason: ExitReason): Promise<void> {
     this.#endReason ??= reason;
-    await this.#worker.terminate();
+    await this.#terminate();
     await this.exited;
   }
 
@@ -122,6 +124,15 @@ export class ActorWorker {
     await Promise.race([this.exited, late]);
     clearTimeout(timer);
     if (!this.#gone) await this.end(reason);
+  }
+
+  /** A thread inside a system call (KVM_RUN) dies only when it comes out: it is woken until it is gone. */
+  async #terminate(): Promise<void> {
+    const gone = this.#worker.terminate();
+    this.#wake();
+    const again = setInterval(this.#wake, TERMINATE_WAKE_MS);
+    await gone;
+    clearInterval(again);
   }
 
   async #raceExit<T>(work: Promise<T>): Promise<T> {

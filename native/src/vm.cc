@@ -45,6 +45,18 @@ Napi::Value EnableCapability(const Napi::CallbackInfo& info) {
   return Done(info, "KVM_ENABLE_CAP", ioctl(IntArgument(info, 0), KVM_ENABLE_CAP, &cap));
 }
 
+/** (vm, address): three pages of guest-physical space that an Intel processor needs; nothing to others. */
+Napi::Value SetTssAddress(const Napi::CallbackInfo& info) {
+  const unsigned long address = static_cast<unsigned long>(U64Argument(info, 1));
+  return Done(info, "KVM_SET_TSS_ADDR", ioctl(IntArgument(info, 0), KVM_SET_TSS_ADDR, address));
+}
+
+/** (vm, address): likewise, one page; before the first vCPU. */
+Napi::Value SetIdentityMapAddress(const Napi::CallbackInfo& info) {
+  uint64_t address = U64Argument(info, 1);
+  return Done(info, "KVM_SET_IDENTITY_MAP_ADDR", ioctl(IntArgument(info, 0), KVM_SET_IDENTITY_MAP_ADDR, &address));
+}
+
 /** (vm): LAPICs, IOAPIC and 8259 in the kernel. */
 Napi::Value CreateIrqchip(const Napi::CallbackInfo& info) {
   return Done(info, "KVM_CREATE_IRQCHIP", ioctl(IntArgument(info, 0), KVM_CREATE_IRQCHIP, 0));
@@ -162,6 +174,8 @@ Napi::Value CreateVcpu(const Napi::CallbackInfo& info) {
 void InitVm(Napi::Env env, Napi::Object exports) {
   exports.Set("setMemory", Napi::Function::New<SetMemory>(env));
   exports.Set("enableCapability", Napi::Function::New<EnableCapability>(env));
+  exports.Set("setTssAddress", Napi::Function::New<SetTssAddress>(env));
+  exports.Set("setIdentityMapAddress", Napi::Function::New<SetIdentityMapAddress>(env));
   exports.Set("createIrqchip", Napi::Function::New<CreateIrqchip>(env));
   exports.Set("createPit2", Napi::Function::New<CreatePit2>(env));
   exports.Set("irqLine", Napi::Function::New<IrqLine>(env));

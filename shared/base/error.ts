@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'missing-tool'
   | 'asset-fetch-failed'
   | 'not-running'
+  | 'kvm-unavailable'
   | 'actor-failed'
   | 'timeout';
 

@@ -36,6 +36,7 @@ import { LOG_LEVELS, type LogLevel, type Logger } from '#shared/ipc/log.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import { blockThread } from '#shared/ipc/sleep.js';
 import { RegisterServer, type RegisterHandler } from '#shared/ipc/register-bus.js';
+import type { InterruptWire, KvmLink } from '#shared/x86/host-interrupts.js';
 import { createTracer, type TraceSeed, type Tracer } from '#shared/ipc/trace.js';
 
 /** What the kernel hands to a new worker; structured-cloneable. */
@@ -55,6 +56,8 @@ export interface ActorSeed {
   /** File descriptor of the log; 2 when absent. */
   readonly logFd?: number | undefined;
   readonly trace?: TraceSeed | undefined;
+  /** The machine runs on KVM. */
+  readonly kvm?: KvmLink | undefined;
 }
 
 export interface ActorContext {
@@ -76,6 +79,9 @@ export interface ActorContext {
   readonly failpoint: Failpoint;
   /** Absent without --trace. */
   readonly trace?: Tracer | undefined;
+  /** Of a machine on KVM: its names in this process, and the wire for createInterruptFabric. */
+  readonly kvm?: KvmLink | undefined;
+  readonly wire?: InterruptWire | undefined;
   /** Shows life during long work; the loop does it each turn. */
   beat(): void;
   /** A virtio request is done and `depth` more wait: for the kernel's table of actors. */
@@ -126,10 +132,11 @@ export interface ActorReady {
   readonly generation: number;
 }
 
-/** The two names of node:worker_threads that main.ts hands in. */
+/** What main.ts hands in: two names of node:worker_threads, and how the thread reaches KVM where it may. */
 export interface ActorThread {
   readonly parentPort: ActorPort | null;
   readonly workerData: unknown;
+  readonly connectKvm?: (link: KvmLink) => InterruptWire;
 }
 
 export interface ActorPort {
@@ -163,7 +170,7 @@ export function runActor(
   const port = thread.parentPort;
   assert(port !== null, 'an actor runs in a worker');
   const seed = thread.workerData as ActorSeed;
-  const loop = new ActorLoop(seed, create, options.eventLoop ?? false);
+  const loop = new ActorLoop(seed, create, options.eventLoop ?? false, thread.connectKvm);
   Comlink.expose(loop.control, portEndpoint(port));
   port.postMessage({ troupe: 'ready', generation: seed.generation } satisfies ActorReady);
   void loop.run().then(() => port.close());
@@ -208,7 +215,12 @@ class ActorLoop {
   #state: LoopState;
   #leavePause: () => void = () => {};
 
-  constructor(seed: ActorSeed, create: (context: ActorContext) => ActorBehaviour, eventLoop: boolean) {
+  constructor(
+    seed: ActorSeed,
+    create: (context: ActorContext) => ActorBehaviour,
+    eventLoop: boolean,
+    connectKvm: ActorThread['connectKvm'],
+  ) {
     const own = seed.layout.actors[seed.name];
     assert(own !== undefined, `layout knows ${seed.name}`);
     const views = viewArena(seed.memory);
@@ -220,7 +232,7 @@ class ActorLoop {
     this.#faults = new FaultPoints(seed.faults, seed, threadEffects(), views.i32, own.faults);
     this.#state = seed.startPaused === true ? 'paused' : 'running';
     this.#faults.pass('start');
-    this.#behaviour = create(this.#makeContext(views));
+    this.#behaviour = create(this.#makeContext(views, connectKvm));
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);
     this.control = this.#makeControl();
   }
@@ -310,8 +322,8 @@ class ActorLoop {
     };
   }
 
-  #makeContext(views: ArenaViews): ActorContext {
-    const { name, kind, generation, memory, layout, params, trace } = this.#seed;
+  #makeContext(views: ArenaViews, connectKvm: ActorThread['connectKvm']): ActorContext {
+    const { name, kind, generation, memory, layout, params, trace, kvm } = this.#seed;
     const own = layout.actors[name]!;
     const beat = (): void => stampHeartbeat(this.#i32, this.#heart);
     const senderOptions: SenderOptions = { generation, onWait: beat };
@@ -338,6 +350,8 @@ class ActorLoop {
       trace: createTracer(trace, name, views.i32, layout.shared.traceBudget, (line) =>
         appendTo(trace!.fd, line),
       ),
+      kvm,
+      wire: kvm && connectKvm?.(kvm),
       beat,
       noteWork: (depth) => noteWork(this.#i32, this.#heart, depth),
       serveRegisters: (handler) => {

@@ -29,6 +29,8 @@ export interface VcpuLayout {
   readonly codeCache: Region;
   /** Invalidation log: code pages that other vCPUs and devices wrote. */
   readonly log: Region;
+  /** Under KVM: struct kvm_run is mapped here. */
+  readonly kvmRun?: Region;
 }
 
 export interface SharedLayout {

@@ -26,7 +26,7 @@ export function createVirtioBehaviour(
 ): VirtioBehaviour {
   const pci = ctx.layout.pci.find((f) => f.actor === ctx.name && f.bars.length > 0);
   assert(pci !== undefined, `${ctx.name} has a PCI function`);
-  const fabric = createInterruptFabric(ctx.memory, ctx.layout);
+  const fabric = createInterruptFabric(ctx.memory, ctx.layout, ctx.wire);
   const { ramOffset } = ctx.layout.ram;
   const states = ctx.layout.vcpus.map((vcpu) => vcpu.state);
   const codeMap = new CodeMap(ctx.views.i32, ctx.layout.shared.codeMap, ramOffset, states);

@@ -102,6 +102,10 @@ export function deliverMessage(
   vector: number,
   level: boolean,
 ): boolean {
+  if (fabric.wire !== undefined) {
+    const message = encodeMsi(destination, logical, deliveryMode, vector, level);
+    return fabric.wire.sendMsi(message.addressLow, 0, message.data);
+  }
   if (deliveryMode === L.DELIVERY_LOWEST_PRIORITY) {
     const vcpu = findLowestPriority(fabric, destination, logical, broadcast);
     return vcpu >= 0 && deliverToVcpu(fabric, vcpu, deliveryMode, vector, level);
@@ -112,6 +116,19 @@ export function deliverMessage(
     if (deliverToVcpu(fabric, vcpu, deliveryMode, vector, level)) taken = true;
   }
   return taken;
+}
+
+/** A message of the IOAPIC as an MSI. SDM vol. 3 §11.11. Allocates: a line's interrupt, not a device's message. */
+export function encodeMsi(
+  destination: number,
+  logical: boolean,
+  deliveryMode: number,
+  vector: number,
+  level: boolean,
+): { readonly addressLow: number; readonly data: number } {
+  const hint = deliveryMode === L.DELIVERY_LOWEST_PRIORITY ? 8 : 0;
+  const addressLow = (0xfee0_0000 | ((destination & 0xff) << 12) | hint | (logical ? 4 : 0)) >>> 0;
+  return { addressLow, data: (level ? 0xc000 : 0) | (deliveryMode << 8) | vector };
 }
 
 function findLowestPriority(

@@ -22,6 +22,7 @@ export function deliverMsi(
   data: number,
 ): boolean {
   if (addressHi !== 0 || addressLo >>> 20 !== 0xfee) return false;
+  if (fabric.wire !== undefined) return fabric.wire.sendMsi(addressLo, addressHi, data);
   const destination = (addressLo >>> 12) & 0xff;
   const logical = (addressLo & 4) !== 0;
   const level = (data & 0x8000) !== 0;

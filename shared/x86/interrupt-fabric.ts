@@ -3,6 +3,7 @@
 // (interrupt acceptance): a vector is accepted by a bit in IRR; PENDING tells the vCPU to look.
 
 import type { Region } from '#shared/base/region.js';
+import type { InterruptWire } from '#shared/x86/host-interrupts.js';
 import * as L from '#shared/x86/lapic-layout.js';
 import { PENDING, PENDING_INTERRUPT } from '#shared/x86/cpu-state.js';
 
@@ -21,11 +22,14 @@ export interface InterruptFabric {
   readonly pending: readonly number[];
   readonly lapic: readonly number[];
   readonly chipset: number;
+  /** Where messages go when the LAPICs are the host kernel's; the LAPIC pages sleep then. */
+  readonly wire?: InterruptWire | undefined;
 }
 
 export function createInterruptFabric(
   memory: { readonly buffer: ArrayBufferLike },
   layout: InterruptLayout,
+  wire?: InterruptWire,
 ): InterruptFabric {
   const state = layout.vcpus.map((vcpu) => vcpu.state.offset >> 2);
   return {
@@ -35,14 +39,16 @@ export function createInterruptFabric(
     pending: state.map((word) => word + (PENDING >> 2)),
     lapic: layout.vcpus.map((vcpu) => vcpu.lapic.offset >> 2),
     chipset: layout.shared.chipset.offset >> 2,
+    wire,
   };
 }
 
-/** Sets PENDING bits of a vCPU and wakes it from HLT; the word as it was. Release: pairs with the run loop's clearing exchange. */
+/** Sets PENDING bits of a vCPU and wakes it from HLT (or kicks it out of KVM_RUN); the word as it was. Release: pairs with the run loop's clearing exchange. */
 export function signalVcpu(fabric: InterruptFabric, vcpu: number, pendingBits: number): number {
   const index = fabric.pending[vcpu]!;
   const was = Atomics.or(fabric.words, index, pendingBits);
   Atomics.notify(fabric.words, index);
+  fabric.wire?.kick(vcpu);
   return was;
 }
 

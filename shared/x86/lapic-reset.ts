@@ -55,6 +55,11 @@ export function storeApicBase(fabric: InterruptFabric, vcpu: number, lo: number,
   store(fabric, vcpu, L.LAPIC_MODE, (lo & APIC_BASE_EN) !== 0 ? enabledMode : L.LAPIC_MODE_DISABLED);
 }
 
+/** The host kernel keeps the LAPIC: the page answers no access of the guest's. */
+export function detachLapicPage(fabric: InterruptFabric, vcpu: number): void {
+  store(fabric, vcpu, L.LAPIC_MODE, L.LAPIC_MODE_DISABLED);
+}
+
 function store(fabric: InterruptFabric, vcpu: number, offset: number, value: number): void {
   Atomics.store(fabric.words, fabric.lapic[vcpu]! + (offset >> 2), value | 0);
 }

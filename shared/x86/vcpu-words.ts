@@ -22,6 +22,11 @@ export function waitPending(i32: Int32Array, pending: number, timeoutMs: number)
   Atomics.wait(i32, pending, 0, timeoutMs);
 }
 
+/** Clears immediate_exit of a kvm_run page before PENDING is looked at; pairs with a kick, which sets PENDING first. */
+export function clearRunFlag(u8: Uint8Array, at: number): void {
+  Atomics.store(u8, at, 0);
+}
+
 /** Acquire; pairs with {@link countFlush}. */
 export function loadFlushCount(i32: Int32Array, ack: number): number {
   return Atomics.load(i32, ack);

@@ -33,6 +33,7 @@ test('each import rule fires on the file that breaks it, and nowhere else', asyn
     'actors/disk/imports-other-actor.ts: actors-import-protocols-only',
     'kernel/cli/imports-inside.ts: cli-imports-public-api',
     'kernel/imports-actor.ts: kernel-imports-protocols-only',
+    'kernel/imports-native.ts: native-for-kernel-accel',
     'native/imports-actor.ts: native-imports-shared',
     'shared/base/imports-fs.ts: shared-does-no-io',
     'shared/base/imports-kernel.ts: shared-imports-shared',

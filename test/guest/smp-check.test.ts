@@ -18,7 +18,17 @@ afterAll(() => {
 });
 
 async function runSmpCheck(path: string, vcpus: number, append: string, ...more: string[]) {
-  const machine = ['run', '--memory', '64M', '--debug-exit', '--no-reboot', '--kernel', path];
+  const machine = [
+    'run',
+    '--memory',
+    '64M',
+    '--debug-exit',
+    '--no-reboot',
+    '--accel',
+    'wasm',
+    '--kernel',
+    path,
+  ];
   return runTroupe([...machine, '--smp', String(vcpus), '--append', append, ...more], { timeoutMs: 60_000 });
 }
 

@@ -13,12 +13,10 @@ import type { FlushRequests } from './flush-request.js';
 import type { Mmu } from './mmu.js';
 import type { RegionCompiler, RegionImports } from './region-compiler.js';
 import { RECORD_IP_OFFSET } from '#shared/translate/op-record.js';
+import type { RunResult } from '../engine.js';
 import type { CpuReset } from '#shared/x86/cpu-reset.js';
 import * as S from '#shared/x86/cpu-state.js';
 import type { Lapic } from '#shared/x86/lapic.js';
-
-/** Why run() came back. */
-export type RunResult = 'halted' | 'kicked' | 'waiting-for-sipi' | 'shutdown' | 'intercepted';
 
 export interface InterpreterImage {
   readonly module: WebAssembly.Module;

@@ -1,0 +1,98 @@
+// The wasm engine as a vCPU actor's engine. State is architectural in the arena whenever run() has returned; a halted vCPU
+// sleeps on its PENDING word.
+
+import { monotonicNs } from '#shared/base/clock.js';
+import { assert } from '#shared/base/error.js';
+import type { ActorContext } from '#shared/ipc/actor.js';
+import * as S from '#shared/x86/cpu-state.js';
+import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
+import { waitPending } from '#shared/x86/vcpu-words.js';
+import type { VcpuEngine } from '../engine.js';
+import type { EngineTier, VcpuParams } from '../protocol.js';
+import { copyPagesIn, copyPagesOut } from '../saved-pages.js';
+import { createBus, traceInstructions } from '../traced-bus.js';
+import { createEngine, loadInterpreterImage } from './create-engine.js';
+
+/** Executions of a block before its region is compiled; a compilation costs about as much as 100,000 instructions. */
+const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 20_000, compiled: 1 };
+
+export function createWasmEngine(context: ActorContext): VcpuEngine {
+  const params = context.params as VcpuParams;
+  const { memory, layout, views } = context;
+  const vcpu = params.index;
+  const fabric = createInterruptFabric(memory, layout);
+  const bus = createBus(context, fabric, vcpu, params.debugExit);
+  const { lapic } = bus;
+  const { engine, cpu, reset, blocks, tlb, mmu } = createEngine({
+    memory,
+    layout,
+    vcpu,
+    fabric,
+    lapic,
+    bus,
+    ports: bus,
+    image: loadInterpreterImage(),
+    heat: HEAT[params.tier],
+    ...traceInstructions(context, vcpu),
+  });
+  const pages = layout.vcpus[vcpu]!;
+  const pending = (pages.state.offset + S.PENDING) >>> 2;
+
+  /** The pages were filled by someone else. */
+  function refresh(): void {
+    lapic.reload();
+    lapic.timer.reload();
+    cpu.flushTlb(true);
+    cpu.modeChanged();
+  }
+
+  return {
+    run: () => {
+      cpu.i32[S.INSIDE_ENGINE / 4] = 1;
+      const result = engine.run();
+      cpu.i32[S.INSIDE_ENGINE / 4] = 0;
+      return result;
+    },
+    waitForWork: (timeoutMs) => {
+      const { deadlineNs } = lapic.timer;
+      const untilDeadline = deadlineNs === 0 ? Infinity : (deadlineNs - monotonicNs()) / 1e6;
+      if (untilDeadline > 0) waitPending(views.i32, pending, Math.min(timeoutMs, untilDeadline));
+      if (deadlineNs === 0) return;
+      cpu.i32[S.INSIDE_ENGINE / 4] = 1; // a timer half expired would be lost
+      lapic.timerExpired(monotonicNs());
+      cpu.i32[S.INSIDE_ENGINE / 4] = 0;
+      lapic.timer.alertTicker();
+    },
+    powerOn: () => {
+      reset.powerOn(vcpu);
+      lapic.reset();
+      cpu.msrs.reset();
+      if (params.initial !== undefined) reset.apply(params.initial);
+      cpu.i32[S.ACTIVITY / 4] = vcpu === 0 ? S.ACTIVITY_RUNNING : S.ACTIVITY_WAIT_FOR_SIPI;
+      cpu.flushTlb(true);
+      cpu.modeChanged();
+    },
+    // TLB, jump caches, decoded code and its claims are caches.
+    takeOver: () => {
+      assert(cpu.i32[S.INSIDE_ENGINE / 4] === 0, 'the state of the vCPU is exact');
+      refresh();
+      blocks.takeOver();
+    },
+    pause: () => {},
+    resume: () => lapic.timer.alertTicker(),
+    save: () => copyPagesOut(views.u8, pages),
+    restore: (saved) => {
+      copyPagesIn(views.u8, pages, saved);
+      blocks.dropAll();
+      refresh();
+    },
+    inspect: () => ({
+      rip: BigInt.asUintN(64, cpu.i64[S.RIP / 8]!).toString(16),
+      activity: cpu.i32[S.ACTIVITY / 4],
+      exits: [...engine.exits],
+      blocks: { decoded: blocks.decoded, dropped: blocks.dropped },
+      tlb: { fills: tlb.fills, flushes: tlb.flushes },
+      mmioAccesses: mmu.mmioAccesses,
+    }),
+  };
+}
