@@ -10,7 +10,7 @@ import { DOORBELL_BYTES } from '#shared/ipc/doorbell.js';
 import { FAULT_COUNTERS_BYTES } from '#shared/ipc/fault-plan.js';
 import { HEARTBEAT_BYTES } from '#shared/ipc/heartbeat.js';
 import { MACHINE_EVENT_BYTES } from '#shared/ipc/machine-event.js';
-import { formatMailbox, mailboxBytes } from '#shared/ipc/mailbox.js';
+import { formatMailbox, mailboxBytes } from '#shared/ipc/mailbox-layout.js';
 import { TRACE_BUDGET_BYTES } from '#shared/ipc/trace.js';
 import { ArenaAllocator, type ArenaViews } from '#shared/memory/arena.js';
 import { splitRam } from '#shared/memory/guest-memory.js';

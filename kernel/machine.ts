@@ -15,10 +15,12 @@ import {
   waitMachineEvent,
   type MachineEvent,
 } from '#shared/ipc/machine-event.js';
+import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
 import { KERNEL_NAME, mailboxName, type MachineLayout } from '#shared/memory/machine-layout.js';
 import type { BuiltMachine } from './builder.js';
 import { InputQueue } from './input-queue.js';
+import { MailboxAudit } from './mailbox-audit.js';
 import { OutputReader, type OutputListener } from './output-reader.js';
 import { FaultControl } from './fault/fault-control.js';
 import type { ActorEvent } from './supervision/actor-event.js';
@@ -64,6 +66,7 @@ export class Machine {
   readonly #outputs: OutputReader;
   readonly #exit: Promise<MachineExit>;
   readonly #faults: FaultControl;
+  readonly #audit: MailboxAudit;
   readonly #listeners = new Set<(event: ActorEvent) => void>();
   #startedNs = monotonicNs();
   #resolveExit: (exit: MachineExit) => void = () => {};
@@ -90,6 +93,7 @@ export class Machine {
     this.#devices = new ActorSupervisor({ ...rules, spare }, built.devices, host, limits);
     this.#vcpus = new ActorSupervisor(rules, built.vcpus, host, limits);
     this.#faults = this.#makeFaults(built);
+    this.#audit = new MailboxAudit(this.views, built.layout);
     this.#outputs = new OutputReader(this.views, built.layout);
     this.#exit = new Promise((resolve) => {
       this.#resolveExit = resolve;
@@ -109,6 +113,7 @@ export class Machine {
     }
     this.#state = 'running';
     this.#faults.start();
+    this.#audit.start();
     this.#log.info({ vcpus: this.layout.vcpus.length }, 'machine started');
     void this.#watchEvents();
     this.#outputs.start();
@@ -158,6 +163,11 @@ export class Machine {
 
   status(): ActorStatus[] {
     return [...this.#vcpus.status(), ...this.#devices.status()];
+  }
+
+  /** What each mailbox has seen, by its name. */
+  mailboxes(): ReadonlyMap<string, MailboxCounts> {
+    return this.#audit.counts();
   }
 
   async inspect(actor: string): Promise<Awaited<ReturnType<ActorControl['inspect']>>> {
@@ -235,6 +245,7 @@ export class Machine {
     this.#state = 'ending';
     this.#log.info({ exit: exit.kind }, 'machine ends');
     this.#faults.stop();
+    this.#audit.stop();
     for (const queue of this.#inputs.values()) queue.close();
     await this.#vcpus.terminate();
     await this.#devices.stop();

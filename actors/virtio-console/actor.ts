@@ -63,5 +63,5 @@ function openOutput(ctx: ActorContext): MailboxSender {
 function openInput(ctx: ActorContext, port: number): MailboxReceiver {
   const region = ctx.layout.mailboxes[mailboxName(inputSource(port), ctx.name)];
   assert(region !== undefined, `port ${port} has an input mailbox`);
-  return new MailboxReceiver(ctx.views, region);
+  return new MailboxReceiver(ctx.views, region, ctx.senderOptions.faults);
 }

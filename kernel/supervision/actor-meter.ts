@@ -1,7 +1,7 @@
 // Measures one actor from outside, twice a heartbeat period: its age without a beat, what waits for it, messages and requests a
 // second, processor time. Reads the arena and the host; the actor knows nothing of it.
 import { loadDepth, loadHeartbeat, loadWork, heartbeatIndex } from '#shared/ipc/heartbeat.js';
-import { loadMailboxCounts } from '#shared/ipc/mailbox.js';
+import { loadMailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import type { ArenaViews } from '#shared/memory/arena.js';
 import type { ActorLayout } from '#shared/memory/machine-layout.js';
 import type { Region } from '#shared/base/region.js';

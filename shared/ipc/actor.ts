@@ -326,7 +326,7 @@ class ActorLoop {
     const { name, kind, generation, memory, layout, params, trace, kvm } = this.#seed;
     const own = layout.actors[name]!;
     const beat = (): void => stampHeartbeat(this.#i32, this.#heart);
-    const senderOptions: SenderOptions = { generation, onWait: beat };
+    const senderOptions: SenderOptions = { generation, onWait: beat, faults: this.#faults };
     const mailbox = (from: string, to: string): Region => {
       const region = layout.mailboxes[mailboxName(from, to)];
       assert(region !== undefined, `layout has a mailbox ${mailboxName(from, to)}`);
@@ -355,12 +355,12 @@ class ActorLoop {
       beat,
       noteWork: (depth) => noteWork(this.#i32, this.#heart, depth),
       serveRegisters: (handler) => {
-        const server = new RegisterServer(views, layout, name, handler);
+        const server = new RegisterServer(views, layout, name, handler, this.#faults);
         this.#registerServers.push(server);
         return server;
       },
       receiveFrom: (from) => {
-        const receiver = new MailboxReceiver(views, mailbox(from, name));
+        const receiver = new MailboxReceiver(views, mailbox(from, name), this.#faults);
         this.#receivers.push(receiver);
         return receiver;
       },

@@ -43,6 +43,7 @@ export const FAILPOINTS = {
   'input.consumed': { kinds: CONSOLE, where: 'input is in the guest, its message not answered' },
   'input.obeyed': { kinds: CONSOLE, where: 'a command of the kernel is obeyed, its message not answered' },
   'message.send': { kinds: 'all', where: 'a message stands in its slot and is about to be published' },
+  'message.answer': { kinds: 'all', where: 'a message was obeyed; its answer is about to be published' },
   'message.receive': { kinds: 'all', where: 'a message was found in the ring and is not read yet' },
 } as const satisfies Record<string, FailpointEntry>;
 

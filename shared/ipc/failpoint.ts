@@ -24,6 +24,12 @@ export type FaultVerdict = 'none' | 'drop' | 'duplicate' | 'corrupt';
 
 export type Failpoint = (point: FailpointName) => FaultVerdict;
 
+/** Failpoints for who passes one so often that a call would show: looks at `armed` first. */
+export interface FaultSwitch {
+  readonly armed: boolean;
+  readonly pass: Failpoint;
+}
+
 /** How a thread ends and blocks; the actor loop gives the real ones. */
 export interface FaultEffects {
   exit(code: number): never;
@@ -53,7 +59,9 @@ interface ArmedRule {
 }
 
 /** The failpoints of one generation of one actor. */
-export class FaultPoints {
+export class FaultPoints implements FaultSwitch {
+  /** Some rule names this actor. */
+  armed = false;
   /** Passes a point. Bound: may be handed around. */
   readonly pass: Failpoint;
   readonly #actor: { readonly name: string; readonly kind: string; readonly generation: number };
@@ -88,6 +96,7 @@ export class FaultPoints {
     if (rule.generation !== undefined && rule.generation !== generation) return;
     const seed = hashString(`${this.#seed}/${name}/${index}`);
     this.#byPoint ??= new Map();
+    this.armed = true;
     for (const point of rulePoints(rule)) {
       const armed = { rule, word: faultWord(this.#counters, index), seed };
       this.#byPoint.set(point, [...(this.#byPoint.get(point) ?? []), armed]);

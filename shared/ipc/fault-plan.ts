@@ -21,13 +21,14 @@ export type FaultAction = (typeof FAULT_ACTIONS)[number];
 
 /** Of these a message is the victim: they mean something at the points message.*. */
 export const MESSAGE_ACTIONS: ReadonlySet<FaultAction> = new Set(['drop', 'duplicate', 'corrupt']);
-const MESSAGE_POINTS: readonly string[] = ['message.send', 'message.receive'];
+const MESSAGE_POINTS: readonly string[] = ['message.send', 'message.receive', 'message.answer'];
+const DEFAULT_MESSAGE_POINTS = MESSAGE_POINTS.slice(0, 2);
 
 export interface FaultRule {
   /** Actor name ('virtio-blk-0') or kind ('virtio-blk'). Every actor when absent. */
   readonly actor?: string;
   readonly action: FaultAction;
-  /** Default: `loop`; of drop, duplicate and corrupt both message points. */
+  /** Default: `loop`; of drop, duplicate and corrupt `message.send` and `message.receive`. */
   readonly point?: string;
   /** The first hit that can strike, from 1; default 1, with `every` that many. */
   readonly after?: number;
@@ -77,7 +78,7 @@ export function faultWord(counters: Region, rule: number): number {
 /** Points at which a rule is looked at. */
 export function rulePoints(rule: FaultRule): readonly string[] {
   if (rule.point !== undefined) return [rule.point];
-  return MESSAGE_ACTIONS.has(rule.action) ? MESSAGE_POINTS : ['loop'];
+  return MESSAGE_ACTIONS.has(rule.action) ? DEFAULT_MESSAGE_POINTS : ['loop'];
 }
 
 export function ruleTimes(rule: FaultRule): number {
@@ -101,6 +102,8 @@ export function checkFaultRule(rule: FaultRule): void {
     bad(`there is no failpoint '${rule.point}'`, 'docs/failpoints.md lists them');
   if (MESSAGE_ACTIONS.has(rule.action) && !MESSAGE_POINTS.includes(rule.point ?? 'message.send'))
     bad(`${rule.action} needs a message`, `leave the point out or use ${MESSAGE_POINTS.join(' or ')}`);
+  if (rule.action === 'duplicate' && rule.point === 'message.answer')
+    bad('an answer cannot come twice', 'use drop or corrupt there');
   const atLeast = (field: keyof FaultRule, least: number): void => {
     const value = rule[field];
     if (value === undefined || (typeof value === 'number' && value >= least)) return;

@@ -1,16 +1,19 @@
 // A mailbox: a split virtqueue from one sender to one receiver in the arena, single producer, single consumer, lock-free.
 // Descriptor i always points at slot i, and the receiver answers in order (as with VIRTIO_F_IN_ORDER), so the available and the
 // used index say all: a message stays in the ring until it is answered, and a restarted receiver goes on from the used
-// index. Delivery is at least once: a receiver that dies between acting and answering sees the message again, with the
-// same sequence number. A restarted sender waits until its predecessor's messages are answered, and forgets the answers.
+// index. A receiver that dies before it has counted a message as served sees it again, with the same sequence number; one that
+// dies after that only answers it. A restarted sender waits until its predecessor's messages are answered, and forgets the answers.
+//
+// A message that is lost on its way (its slot or its publication), comes twice or is damaged is found by sequence number and check and
+// made good, here or by the kernel's audit; one of which both copies are damaged ends the receiver (MailboxDamage), for its
+// supervisor to decide. An end of the mailbox that was replaced can do nothing more.
 import { assert } from '#shared/base/error.js';
 import type { Region } from '#shared/base/region.js';
 import { BELL_MAILBOX, doorbellIndex, ringDoorbell } from '#shared/ipc/doorbell.js';
-import { CACHE_LINE_BYTES, type ArenaViews } from '#shared/memory/arena.js';
+import type { FaultSwitch, FaultVerdict } from '#shared/ipc/failpoint.js';
+import * as L from '#shared/ipc/mailbox-layout.js';
+import type { ArenaViews } from '#shared/memory/arena.js';
 import {
-  VIRTQ_DESC_F_WRITE,
-  availRingBytes,
-  descTableBytes,
   loadAvailEvent,
   loadAvailIdx,
   loadUsedEvent,
@@ -18,85 +21,24 @@ import {
   needsEvent,
   publishAvailIdx,
   publishUsedIdx,
-  readAvailEntry,
-  readDescAddr,
   storeAvailEvent,
   storeUsedEvent,
-  usedRingBytes,
   usedWordIndex,
-  writeAvailEntry,
-  writeDesc,
   writeUsedElem,
-  type Ring,
 } from '#shared/ipc/vring.js';
-
-// Header of the region, in 32-bit words.
-const HEADER_ENTRIES = 0;
-const HEADER_PAYLOAD_BYTES = 1;
-const HEADER_SEQUENCE = 2;
-const HEADER_BYTES = 64;
-
-// Header of a slot, in 32-bit words; the payload follows.
-const SLOT_SEQUENCE = 0;
-const SLOT_GENERATION = 1;
-const SLOT_KIND = 2;
-const SLOT_LENGTH = 3;
-/** From a slot's payload back to its header, in bytes. */
-export const SLOT_HEADER_BYTES = 16;
 
 /** How often a waiting sender looks before it sleeps: a few microseconds, longer than a receiver that is awake needs. */
 const SPIN_TURNS = 2000;
-/** A sleeping sender wakes this often to show that it lives. */
+/** A sleeping sender wakes this often to show that it lives, and to see whether its message was lost. */
 const WAIT_SLICE_MS = 50;
+const NO_FAULTS: FaultSwitch = { armed: false, pass: () => 'none' };
 
-const alignUp = (n: number, align: number): number => Math.ceil(n / align) * align;
-
-interface MailboxParts extends Ring {
-  readonly slots: number;
-  readonly slotBytes: number;
-  readonly end: number;
-}
-
-function placeMailbox(offset: number, entries: number, payloadBytes: number): MailboxParts {
-  const desc = offset + HEADER_BYTES;
-  const avail = alignUp(desc + descTableBytes(entries), CACHE_LINE_BYTES);
-  const used = alignUp(avail + availRingBytes(entries), CACHE_LINE_BYTES);
-  const slots = alignUp(used + usedRingBytes(entries), CACHE_LINE_BYTES);
-  const slotBytes = alignUp(SLOT_HEADER_BYTES + payloadBytes, 16);
-  return { desc, avail, used, size: entries, slots, slotBytes, end: slots + entries * slotBytes };
-}
-
-/** Bytes of arena for a mailbox; `entries` a power of two, `payloadBytes` the longest message. */
-export function mailboxBytes(entries: number, payloadBytes: number): number {
-  return placeMailbox(0, entries, payloadBytes).end;
-}
-
-/** Makes a mailbox of a zeroed, line-aligned region; once, by the kernel, before its two actors live. */
-export function formatMailbox(v: ArenaViews, region: Region, entries: number, payloadBytes: number): void {
-  const parts = placeMailbox(region.offset, entries, payloadBytes);
-  assert(parts.end <= region.offset + region.bytes, 'mailbox fits into its region');
-  const header = region.offset >>> 2;
-  v.u32[header + HEADER_ENTRIES] = entries;
-  v.u32[header + HEADER_PAYLOAD_BYTES] = payloadBytes;
-  for (let i = 0; i < entries; i++) {
-    const payload = parts.slots + i * parts.slotBytes + SLOT_HEADER_BYTES;
-    writeDesc(v, parts, i, payload, 0, payloadBytes, VIRTQ_DESC_F_WRITE, 0);
+/** Both copies of a message are damaged. */
+export class MailboxDamage extends Error {
+  constructor(what: string) {
+    super(`mailbox: ${what}`);
+    this.name = 'MailboxDamage';
   }
-}
-
-function openMailbox(v: ArenaViews, region: Region): { parts: MailboxParts; payloadBytes: number } {
-  const header = region.offset >>> 2;
-  const entries = v.u32[header + HEADER_ENTRIES]!;
-  const payloadBytes = v.u32[header + HEADER_PAYLOAD_BYTES]!;
-  assert(entries > 0, 'mailbox is formatted');
-  return { parts: placeMailbox(region.offset, entries, payloadBytes), payloadBytes };
-}
-
-/** For who looks on: messages sent so far (modulo 2^32), and those not answered. */
-export function loadMailboxCounts(v: ArenaViews, region: Region): { sent: number; depth: number } {
-  const { parts } = openMailbox(v, region);
-  const sent = v.u32[(region.offset >>> 2) + HEADER_SEQUENCE]!;
-  return { sent, depth: (loadAvailIdx(v, parts) - loadUsedIdx(v, parts)) & 0xffff };
 }
 
 export interface SenderOptions {
@@ -106,6 +48,8 @@ export interface SenderOptions {
   readonly postsOnly?: boolean;
   /** Called now and then while the sender waits: stamps a heartbeat. */
   readonly onWait?: () => void;
+  /** The sending actor's failpoints. */
+  readonly faults?: FaultSwitch | undefined;
 }
 
 /** Has a 16-bit index that wraps come to `target`? The two are never more than a ring apart. */
@@ -117,24 +61,36 @@ function hasReached(idx: number, target: number): boolean {
 export class MailboxSender {
   readonly payloadBytes: number;
   readonly #v: ArenaViews;
-  readonly #ring: MailboxParts;
+  readonly #parts: L.MailboxParts;
   readonly #bell: number;
-  readonly #sequenceWord: number;
   readonly #generation: number;
   readonly #onWait: () => void;
+  readonly #faults: FaultSwitch;
+  readonly #number: number;
   #availIdx: number;
+  /** Behind {@link #availIdx} when a publication was lost. */
+  #publishedIdx: number;
+  #sequence: number;
 
   /** `doorbell`: the receiver's. Waits until messages of an earlier generation of this sender are answered, unless it `postsOnly`. */
   constructor(v: ArenaViews, region: Region, doorbell: Region, options: SenderOptions = {}) {
-    const { parts, payloadBytes } = openMailbox(v, region);
-    this.payloadBytes = payloadBytes;
+    const parts = L.openMailbox(v, region);
+    this.payloadBytes = parts.payloadBytes;
     this.#v = v;
-    this.#ring = parts;
+    this.#parts = parts;
     this.#bell = doorbellIndex(doorbell);
-    this.#sequenceWord = (region.offset >>> 2) + HEADER_SEQUENCE;
     this.#generation = options.generation ?? 1;
     this.#onWait = options.onWait ?? (() => {});
+    this.#faults = options.faults ?? NO_FAULTS;
+    this.#number = ++v.u32[parts.header + L.HEADER_SENDERS]!;
+    const lost = L.findLostPublication(v, region);
+    if (lost !== undefined) L.republish(v, region, lost, this.#bell);
     this.#availIdx = loadAvailIdx(v, parts);
+    this.#publishedIdx = this.#availIdx;
+    v.u32[parts.header + L.HEADER_POSITION] = this.#availIdx;
+    // The last message that was published has the number to go on from; a predecessor's unpublished one does not count.
+    this.#sequence = v.u32[this.#twinOf(this.#availIdx - 1) + L.SLOT_SEQUENCE]!;
+    v.u32[parts.header + L.HEADER_SENT] = this.#sequence;
     if (this.inFlight > 0) {
       ringDoorbell(v.i32, this.#bell, BELL_MAILBOX);
       if (options.postsOnly !== true) this.#waitUsed(this.#availIdx);
@@ -148,43 +104,48 @@ export class MailboxSender {
 
   /** Messages that are not answered yet. */
   get inFlight(): number {
-    return (this.#availIdx - loadUsedIdx(this.#v, this.#ring)) & 0xffff;
+    return (this.#availIdx - loadUsedIdx(this.#v, this.#parts)) & 0xffff;
   }
 
   get hasRoom(): boolean {
-    return this.inFlight < this.#ring.size;
+    return this.inFlight < this.#parts.size;
   }
 
   /** The next free slot's payload, as a byte offset in the arena; waits for one when the ring is full. */
   reserve(): number {
-    const ring = this.#ring;
-    if (!this.hasRoom) this.#waitUsed((this.#availIdx - ring.size + 1) & 0xffff);
-    return ring.slots + (this.#availIdx & (ring.size - 1)) * ring.slotBytes + SLOT_HEADER_BYTES;
+    const parts = this.#parts;
+    if (!this.hasRoom) this.#waitUsed((this.#availIdx - parts.size + 1) & 0xffff);
+    return parts.slots + (this.#availIdx & (parts.size - 1)) * parts.slotBytes + L.SLOT_HEADER_BYTES;
   }
 
   /** Sends the reserved slot one way; returns when it stands in the ring. */
   post(payload: number, kind: number, length: number): void {
-    const v = this.#v;
-    const ring = this.#ring;
-    const header = (payload - SLOT_HEADER_BYTES) >>> 2;
-    const sequence = (v.u32[this.#sequenceWord]! + 1) >>> 0;
-    v.u32[this.#sequenceWord] = sequence;
-    v.u32[header + SLOT_SEQUENCE] = sequence;
-    v.u32[header + SLOT_GENERATION] = this.#generation;
-    v.u32[header + SLOT_KIND] = kind;
-    v.u32[header + SLOT_LENGTH] = length;
-    const oldIdx = this.#availIdx;
-    const newIdx = (oldIdx + 1) & 0xffff;
-    writeAvailEntry(v, ring, oldIdx, oldIdx & (ring.size - 1));
-    this.#availIdx = newIdx;
-    publishAvailIdx(v, ring, newIdx);
-    if (needsEvent(loadAvailEvent(v, ring), newIdx, oldIdx)) ringDoorbell(v.i32, this.#bell, BELL_MAILBOX);
+    const { u32 } = this.#v;
+    const { header, twinBytes } = this.#parts;
+    if (u32[header + L.HEADER_SENDERS] !== this.#number) throw new MailboxDamage('a stale sender posts');
+    const slot = (payload - L.SLOT_HEADER_BYTES) >>> 2;
+    const sequence = (this.#sequence + 1) >>> 0;
+    this.#sequence = sequence;
+    u32[slot + L.SLOT_SEQUENCE] = sequence;
+    u32[slot + L.SLOT_GENERATION] = this.#generation;
+    u32[slot + L.SLOT_KIND] = kind;
+    u32[slot + L.SLOT_LENGTH] = length;
+    u32[slot + L.SLOT_CHECK] = L.messageCheck(u32, slot);
+    u32[slot + L.SLOT_ANSWER_CHECK] = 0;
+    L.copySlot(this.#v, slot, slot + (twinBytes >>> 2), length);
+    u32[header + L.HEADER_SENT] = sequence;
+    if (this.#faults.armed) this.#postFaulty(slot, this.#faults.pass('message.send'));
+    else this.#publish(1);
   }
 
   /** Sends the reserved slot and waits for the answer, which then stands in the slot's payload. */
   call(payload: number, kind: number, length: number): void {
     this.post(payload, kind, length);
     this.#waitUsed(this.#availIdx);
+    const slot = (payload - L.SLOT_HEADER_BYTES) >>> 2;
+    const { u32 } = this.#v;
+    const check = u32[slot + L.SLOT_ANSWER_CHECK]!;
+    if (check !== 0 && check !== L.answerCheck(u32, slot, length)) this.#restoreAnswer(slot, length);
   }
 
   /** Copies `bytes` into a message and posts it; false when the ring is full. Never waits. */
@@ -197,17 +158,70 @@ export class MailboxSender {
     return true;
   }
 
+  #twinOf(idx: number): number {
+    return L.slotWord(this.#parts, idx) + (this.#parts.twinBytes >>> 2);
+  }
+
+  #publish(count: number): void {
+    const v = this.#v;
+    const parts = this.#parts;
+    const oldIdx = this.#publishedIdx;
+    const newIdx = (this.#availIdx + count) & 0xffff;
+    this.#availIdx = newIdx;
+    this.#publishedIdx = newIdx;
+    publishAvailIdx(v, parts, newIdx);
+    v.u32[parts.header + L.HEADER_POSITION] = newIdx;
+    if (needsEvent(loadAvailEvent(v, parts), newIdx, oldIdx)) ringDoorbell(v.i32, this.#bell, BELL_MAILBOX);
+  }
+
+  /** What a faulty transport makes of a message. */
+  #postFaulty(slot: number, verdict: FaultVerdict): void {
+    const { u32 } = this.#v;
+    const { header, size } = this.#parts;
+    switch (verdict) {
+      case 'none':
+        return this.#publish(1);
+      case 'drop':
+        // Neither the slot nor the index gets there.
+        u32[slot + L.SLOT_SEQUENCE] = (this.#sequence - size) >>> 0;
+        this.#availIdx = (this.#availIdx + 1) & 0xffff;
+        u32[header + L.HEADER_POSITION] = this.#availIdx;
+        return;
+      case 'duplicate':
+        if (this.inFlight + 2 > size) return this.#publish(1);
+        L.copySlot(this.#v, slot, L.slotWord(this.#parts, this.#availIdx + 1), u32[slot + L.SLOT_LENGTH]!);
+        L.copySlot(this.#v, slot, this.#twinOf(this.#availIdx + 1), u32[slot + L.SLOT_LENGTH]!);
+        return this.#publish(2);
+      case 'corrupt':
+        u32[slot + L.SLOT_HEADER_BYTES / 4]! ^= 0x0001_0000;
+        return this.#publish(1);
+    }
+  }
+
+  #restoreAnswer(slot: number, length: number): void {
+    const { u32 } = this.#v;
+    const twin = slot + (this.#parts.twinBytes >>> 2);
+    if (u32[twin + L.SLOT_ANSWER_CHECK] !== L.answerCheck(u32, twin, length))
+      throw new MailboxDamage('both copies of an answer are damaged');
+    L.copySlot(this.#v, twin, slot, length);
+    u32[this.#parts.header + L.HEADER_REPAIRED]!++;
+  }
+
   /** Waits until the used index has reached `target`: spins, then sleeps on the used word. */
   #waitUsed(target: number): void {
     const v = this.#v;
-    const ring = this.#ring;
-    for (let turn = 0; turn < SPIN_TURNS; turn++) if (hasReached(loadUsedIdx(v, ring), target)) return;
-    const word = usedWordIndex(ring);
+    const parts = this.#parts;
+    for (let turn = 0; turn < SPIN_TURNS; turn++) if (hasReached(loadUsedIdx(v, parts), target)) return;
+    const word = usedWordIndex(parts);
     for (;;) {
+      if (this.#publishedIdx !== this.#availIdx) {
+        v.u32[parts.header + L.HEADER_REPUBLISHED]!++;
+        this.#publish(0);
+      }
       // The event is stored before the word is read: a receiver that publishes after the read sees the event and notifies.
-      storeUsedEvent(v, ring, (target - 1) & 0xffff);
+      storeUsedEvent(v, parts, (target - 1) & 0xffff);
       const seen = Atomics.load(v.i32, word);
-      if (hasReached(loadUsedIdx(v, ring), target)) return;
+      if (hasReached(loadUsedIdx(v, parts), target)) return;
       Atomics.wait(v.i32, word, seen, WAIT_SLICE_MS);
       this.#onWait();
     }
@@ -222,41 +236,69 @@ export class MailboxReceiver {
   sequence = 0;
   generation = 0;
   readonly #v: ArenaViews;
-  readonly #ring: MailboxParts;
+  readonly #parts: L.MailboxParts;
+  readonly #faults: FaultSwitch;
+  readonly #number: number;
   #usedIdx: number;
+  #served: number;
+  /** The message at the head was found whole: its payload may hold part of an answer since. */
+  #hasHead = false;
+  #losesAnswer = false;
 
-  constructor(v: ArenaViews, region: Region) {
-    const { parts } = openMailbox(v, region);
+  constructor(v: ArenaViews, region: Region, faults: FaultSwitch = NO_FAULTS) {
+    const parts = L.openMailbox(v, region);
     this.#v = v;
-    this.#ring = parts;
+    this.#parts = parts;
+    this.#faults = faults;
+    this.#number = ++v.u32[parts.header + L.HEADER_RECEIVERS]!;
+    this.#served = v.u32[parts.header + L.HEADER_SERVED]!;
     this.#usedIdx = loadUsedIdx(v, parts);
     storeAvailEvent(v, parts, this.#usedIdx);
   }
 
-  /** The oldest unanswered message's payload as a byte offset in the arena, or −1. It stays until {@link complete}. */
+  /**
+   * The oldest unanswered message's payload as a byte offset in the arena, or −1. It stays until {@link complete}. Throws
+   * {@link MailboxDamage} when neither copy of it is whole.
+   */
   peek(): number {
-    const v = this.#v;
-    const ring = this.#ring;
-    if (loadAvailIdx(v, ring) === this.#usedIdx) return -1;
-    const payload = readDescAddr(v, ring, readAvailEntry(v, ring, this.#usedIdx) & (ring.size - 1));
-    const header = (payload - SLOT_HEADER_BYTES) >>> 2;
-    this.sequence = v.u32[header + SLOT_SEQUENCE]!;
-    this.generation = v.u32[header + SLOT_GENERATION]!;
-    this.kind = v.u32[header + SLOT_KIND]!;
-    this.length = v.u32[header + SLOT_LENGTH]!;
-    return payload;
+    const parts = this.#parts;
+    const { u32 } = this.#v;
+    for (;;) {
+      if (loadAvailIdx(this.#v, parts) === this.#usedIdx) return -1;
+      if (u32[parts.header + L.HEADER_RECEIVERS] !== this.#number) return -1;
+      const slot = L.slotWord(parts, this.#usedIdx);
+      if (!this.#hasHead) {
+        if (this.#faults.armed && this.#missesMessage(slot)) return -1;
+        if (!this.#takeHead(slot)) continue;
+      }
+      this.sequence = u32[slot + L.SLOT_SEQUENCE]!;
+      this.generation = u32[slot + L.SLOT_GENERATION]!;
+      this.kind = u32[slot + L.SLOT_KIND]!;
+      this.length = u32[slot + L.SLOT_LENGTH]!;
+      return (slot << 2) + L.SLOT_HEADER_BYTES;
+    }
   }
 
-  /** Answers the message in hand: what was written to its payload becomes visible to the sender. */
-  complete(lengthBytes = 0): void {
-    const v = this.#v;
-    const ring = this.#ring;
-    const oldIdx = this.#usedIdx;
-    const newIdx = (oldIdx + 1) & 0xffff;
-    writeUsedElem(v, ring, oldIdx, oldIdx & (ring.size - 1), lengthBytes);
-    this.#usedIdx = newIdx;
-    publishUsedIdx(v, ring, newIdx);
-    if (needsEvent(loadUsedEvent(v, ring), newIdx, oldIdx)) Atomics.notify(v.i32, usedWordIndex(ring));
+  /**
+   * Answers the message in hand: what was written to its payload becomes visible to the sender. `answerBytes`: of an answer that is
+   * to be checked; as long as the message was.
+   */
+  complete(answerBytes = 0): void {
+    const { u32 } = this.#v;
+    const { header, twinBytes } = this.#parts;
+    if (u32[header + L.HEADER_RECEIVERS] !== this.#number) return; // a late answer of a stale generation
+    const slot = L.slotWord(this.#parts, this.#usedIdx);
+    if (answerBytes > 0) {
+      u32[slot + L.SLOT_ANSWER_CHECK] = L.answerCheck(u32, slot, answerBytes);
+      u32[slot + L.SLOT_CHECK] = L.messageCheck(u32, slot); // the answer stands where the question stood
+      L.copySlot(this.#v, slot, slot + (twinBytes >>> 2), answerBytes);
+    }
+    this.#served = this.sequence;
+    u32[header + L.HEADER_SERVED] = this.#served;
+    this.#hasHead = false;
+    if (this.#losesAnswer) this.#losesAnswer = false;
+    else if (this.#faults.armed) this.#answerFaulty(slot, answerBytes);
+    else this.#publish();
   }
 
   /**
@@ -264,7 +306,63 @@ export class MailboxReceiver {
    * must not sleep.
    */
   arm(): boolean {
-    storeAvailEvent(this.#v, this.#ring, this.#usedIdx);
-    return loadAvailIdx(this.#v, this.#ring) !== this.#usedIdx;
+    storeAvailEvent(this.#v, this.#parts, this.#usedIdx);
+    return loadAvailIdx(this.#v, this.#parts) !== this.#usedIdx;
+  }
+
+  /** Looks at the head for the first time; false when it was no new message and is done with. */
+  #takeHead(slot: number): boolean {
+    const parts = this.#parts;
+    const { u32 } = this.#v;
+    const next = (this.#served + 1) >>> 0;
+    if (!L.isWhole(u32, parts, slot, next)) {
+      const twin = slot + (parts.twinBytes >>> 2);
+      if (!L.isWhole(u32, parts, twin, next)) {
+        if (!L.isWhole(u32, parts, twin, this.#served))
+          throw new MailboxDamage(`neither copy of message ${next} is whole`);
+        // It came twice, or was obeyed by a receiver that died before it could say so: its answer stands.
+        u32[parts.header + L.HEADER_DUPLICATES]!++;
+        this.#publish();
+        return false;
+      }
+      L.copySlot(this.#v, twin, slot, u32[twin + L.SLOT_LENGTH]!);
+      u32[parts.header + L.HEADER_REPAIRED]!++;
+    }
+    this.#hasHead = true;
+    return true;
+  }
+
+  #publish(): void {
+    const v = this.#v;
+    const parts = this.#parts;
+    const oldIdx = this.#usedIdx;
+    const newIdx = (oldIdx + 1) & 0xffff;
+    writeUsedElem(v, parts, oldIdx, oldIdx & (parts.size - 1), 0);
+    this.#usedIdx = newIdx;
+    publishUsedIdx(v, parts, newIdx);
+    if (needsEvent(loadUsedEvent(v, parts), newIdx, oldIdx)) Atomics.notify(v.i32, usedWordIndex(parts));
+  }
+
+  /** A faulty transport at the receiver's end: true when the message is not seen this time. */
+  #missesMessage(slot: number): boolean {
+    switch (this.#faults.pass('message.receive')) {
+      case 'none':
+        return false;
+      case 'drop':
+        return true;
+      case 'duplicate':
+        this.#losesAnswer = true;
+        return false;
+      case 'corrupt':
+        this.#v.u32[slot + L.SLOT_KIND]! ^= 1;
+        return false;
+    }
+  }
+
+  #answerFaulty(slot: number, answerBytes: number): void {
+    const verdict = this.#faults.pass('message.answer');
+    if (verdict === 'corrupt' && answerBytes > 0) this.#v.u32[slot + L.SLOT_HEADER_BYTES / 4]! ^= 0x0001_0000;
+    // Without its publication the message is found again, and known for one that was obeyed.
+    if (verdict !== 'drop') this.#publish();
   }
 }

@@ -5,6 +5,7 @@
 import type { Region } from '#shared/base/region.js';
 import { ECAM_BASE, ECAM_BYTES, PCI_CONFIG_ADDRESS } from '#shared/acpi/platform.js';
 import { BELL_CONFIG, BELL_QUEUE, doorbellIndex, ringDoorbell } from '#shared/ipc/doorbell.js';
+import type { FaultSwitch } from '#shared/ipc/failpoint.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import type { ArenaViews } from '#shared/memory/arena.js';
 import {
@@ -268,13 +269,19 @@ export class RegisterServer {
   readonly #handler: RegisterHandler;
 
   /** `actor`: the serving actor's name; its sources are all `vcpu-N->actor` mailboxes of the layout. */
-  constructor(v: ArenaViews, layout: MachineLayout, actor: string, handler: RegisterHandler) {
+  constructor(
+    v: ArenaViews,
+    layout: MachineLayout,
+    actor: string,
+    handler: RegisterHandler,
+    faults?: FaultSwitch,
+  ) {
     this.#v = v;
     this.#handler = handler;
     this.#sources = layout.vcpus
       .map((_, i) => ({ name: vcpuName(i), region: layout.mailboxes[mailboxName(vcpuName(i), actor)] }))
       .filter((s): s is { name: string; region: Region } => s.region !== undefined)
-      .map(({ name, region }) => ({ name, receiver: new MailboxReceiver(v, region) }));
+      .map(({ name, region }) => ({ name, receiver: new MailboxReceiver(v, region, faults) }));
   }
 
   /** Serves what waits, at most a bounded batch; true when there was something. */
@@ -286,8 +293,9 @@ export class RegisterServer {
         if (payload < 0) break;
         this.source = name;
         this.sequence = receiver.sequence;
-        this.#serve(receiver.kind, payload >>> 2);
-        receiver.complete();
+        const { kind } = receiver;
+        this.#serve(kind, payload >>> 2);
+        receiver.complete(kind === BUS_READ ? PAYLOAD_BYTES : 0);
         served++;
       }
     }

@@ -41,6 +41,11 @@ export function publishAvailIdx(v: RingViews, r: Ring, idx: number): void {
   Atomics.store(v.u16, (r.avail >>> 1) + 1, idx);
 }
 
+/** Publishes `idx` for a driver that lost it, unless the index is no longer `expected`; as {@link publishAvailIdx}. */
+export function replaceAvailIdx(v: RingViews, r: Ring, expected: number, idx: number): boolean {
+  return Atomics.compareExchange(v.u16, (r.avail >>> 1) + 1, expected, idx) === expected;
+}
+
 /** Acquire; pairs with {@link publishAvailIdx}: entries below the index may be read after this, never before. */
 export function loadAvailIdx(v: RingViews, r: Ring): number {
   return Atomics.load(v.u16, (r.avail >>> 1) + 1);

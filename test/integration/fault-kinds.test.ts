@@ -1,6 +1,7 @@
 // Every way in which a fault ends an actor, over real threads: what is seen of it, that a replacement serves what was asked, and
 // that nothing else dies. The registers of test/support/actors/register-file.mjs are the actor.
 import { afterEach, describe, expect, it } from 'vitest';
+import { loadMailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import { SPACE_MMIO } from '#shared/ipc/register-bus.js';
 import type { RegisterWindow } from '#shared/memory/machine-layout.js';
@@ -90,6 +91,30 @@ describe('a fault', () => {
     await b.driver(0)([{ write: true, address: BASE + 4, value: 1 }, { address: BASE + 4 }]);
     expect(b.supervisor.status()[0]!.lastExit).toEqual({ kind: 'hang' });
   });
+});
+
+describe('messages over a faulty transport', () => {
+  const points = ['message.send', 'message.receive', 'message.answer'];
+  const actions = ['drop', 'duplicate', 'corrupt'] as const;
+  const cases = points.flatMap((point) => actions.map((action) => [action, point] as const));
+  it.each(cases.filter(([action, point]) => action !== 'duplicate' || point !== 'message.answer'))(
+    '%s at %s: each access is obeyed once, in order, and answered rightly',
+    async (action, point) => {
+      const b = await start([{ action, point, probability: 0.3 }], { limits: { heartbeatMs: 500 } });
+      const rounds = 1000;
+      const script = Array.from({ length: rounds }, (_, i) => [
+        { write: true, address: BASE + 4 * (i % 32), value: i },
+        { write: true, address: BASE + 0x80 + 4 * (i % 16), value: -i },
+        { address: BASE + 4 * (i % 32) },
+      ]).flat();
+      expect(await b.driver(0)(script)).toEqual(Array.from({ length: rounds }, (_, i) => i));
+      expect(await b.supervisor.call('registers', 'inspect')).toMatchObject({ writes: 2 * rounds });
+      expect(b.supervisor.status()[0]!.generation).toBe(1);
+      const seen = loadMailboxCounts(b.views, b.layout.mailboxes['vcpu-0->registers']!);
+      const found = seen.repaired + seen.duplicates + seen.republished;
+      if (point !== 'message.receive' || action !== 'drop') expect(found).toBeGreaterThan(10);
+    },
+  );
 });
 
 describe('the kernel thread blocked for 5 s', () => {

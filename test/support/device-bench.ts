@@ -53,8 +53,10 @@ export class DeviceBench {
   readonly events: ActorEvent[] = [];
   readonly #drivers: Worker[] = [];
   #bus: BusClient | undefined;
+  readonly #faults: FaultPlan | undefined;
 
   constructor(options: BenchOptions) {
+    this.#faults = options.faults;
     const plan: MachinePlan = {
       vcpus: 1,
       ramBytes: 16 * 2 ** 20,
@@ -121,7 +123,7 @@ export class DeviceBench {
   /** A vCPU's register bus in a thread of its own: takes a script, gives the values that its reads saw. */
   driver(vcpu: number): (script: readonly BusStep[]) => Promise<number[]> {
     const worker = new Worker(new URL('actors/bus-driver.mjs', import.meta.url), {
-      workerData: { memory: this.memory, layout: this.layout, vcpu },
+      workerData: { memory: this.memory, layout: this.layout, vcpu, faults: this.#faults },
     });
     this.#drivers.push(worker);
     return (script) =>

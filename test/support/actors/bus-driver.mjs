@@ -1,10 +1,24 @@
 // A worker for tests that plays a vCPU's register bus on command, so that the test's own thread stays free to supervise.
 import { parentPort, workerData } from 'node:worker_threads';
+import { FaultPoints } from '#shared/ipc/failpoint.js';
 import { BusClient, SPACE_MMIO } from '#shared/ipc/register-bus.js';
 import { viewArena } from '#shared/memory/arena.js';
 
-const { memory, layout, vcpu } = workerData;
-const bus = new BusClient(viewArena(memory), layout, vcpu);
+const { memory, layout, vcpu, faults } = workerData;
+const views = viewArena(memory);
+const name = `vcpu-${vcpu}`;
+const nobody = () => {
+  throw new Error('a driver only loses, doubles and damages messages');
+};
+const effects = { exit: nobody, exhaustMemory: nobody, hang: nobody, delay: nobody };
+const points = new FaultPoints(
+  faults,
+  { name, kind: 'vcpu', generation: 1 },
+  effects,
+  views.i32,
+  layout.actors[name].faults,
+);
+const bus = new BusClient(views, layout, vcpu, { faults: points });
 
 parentPort.on('message', (script) => {
   const results = [];

@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { peekDoorbell, doorbellIndex, takeDoorbell, BELL_MAILBOX } from '#shared/ipc/doorbell.js';
-import { MailboxReceiver, MailboxSender, formatMailbox, mailboxBytes } from '#shared/ipc/mailbox.js';
+import { MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
+import type { FaultVerdict } from '#shared/ipc/failpoint.js';
+import * as L from '#shared/ipc/mailbox-layout.js';
+import { formatMailbox, mailboxBytes } from '#shared/ipc/mailbox-layout.js';
 import { viewArena } from '#shared/memory/arena.js';
 
 const ENTRIES = 8;
@@ -106,5 +109,94 @@ describe('mailbox', () => {
     expect(receiver.length).toBe(1);
     receiver.complete();
     expect(sender.tryCast(1, new Uint8Array([9]))).toBe(true);
+  });
+});
+
+/** A transport that does to the next messages what the list says, then nothing. */
+function faulty(verdicts: FaultVerdict[]) {
+  return { armed: true, pass: (): FaultVerdict => verdicts.shift() ?? 'none' };
+}
+
+const verdict = fc.constantFrom<FaultVerdict>('none', 'drop', 'duplicate', 'corrupt');
+
+describe('a mailbox over a faulty transport', () => {
+  it('hands on every message once, whole and in order, across restarts of both ends', () => {
+    const command = fc.constantFrom('post', 'serve', 'serve', 'audit', 'restart receiver', 'restart sender');
+    fc.assert(
+      fc.property(
+        fc.array(command, { maxLength: 200 }),
+        fc.array(verdict, { maxLength: 100 }),
+        fc.array(verdict, { maxLength: 100 }),
+        (commands, sending, receiving) => {
+          const v = makeMailbox();
+          const open = {
+            sender: () =>
+              new MailboxSender(v, region, doorbell, { faults: faulty(sending), postsOnly: true }),
+            receiver: () => new MailboxReceiver(v, region, faulty(receiving)),
+          };
+          let sender = open.sender();
+          let receiver = open.receiver();
+          let sent = 0;
+          let seen = 0;
+          const serve = (): void => {
+            const payload = receiver.peek();
+            if (payload < 0) return;
+            expect(v.u32[payload >>> 2]).toBe(++seen);
+            expect([receiver.sequence, receiver.kind, receiver.length]).toEqual([seen, 7, 4]);
+            receiver.complete();
+          };
+          const audit = (): void => {
+            const lost = L.findLostPublication(v, region);
+            if (lost !== undefined) L.republish(v, region, lost, doorbellIndex(doorbell));
+          };
+          for (const c of commands) {
+            if (c === 'post' && sender.hasRoom) post(v, sender, ++sent);
+            else if (c === 'serve') serve();
+            else if (c === 'audit') audit();
+            else if (c === 'restart receiver') receiver = open.receiver();
+            else if (c === 'restart sender') sender = open.sender();
+          }
+          sending.length = 0;
+          receiving.length = 0;
+          for (let turn = 0; turn < 3 * ENTRIES; turn++) {
+            audit();
+            serve();
+          }
+          expect(seen).toBe(sent);
+          expect(sender.inFlight).toBe(0);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('ends a receiver when both copies of a message are damaged', () => {
+    const v = makeMailbox();
+    const sender = new MailboxSender(v, region, doorbell);
+    post(v, sender, 1);
+    const parts = L.openMailbox(v, region);
+    const slot = L.slotWord(parts, 0);
+    v.u32[slot + L.SLOT_HEADER_BYTES / 4]! ^= 1;
+    v.u32[slot + parts.twinBytes / 4 + L.SLOT_KIND]! ^= 1;
+    expect(() => new MailboxReceiver(v, region).peek()).toThrow(/neither copy of message 1 is whole/);
+  });
+
+  it('ignores the late answer of a receiver that was replaced, and refuses a sender that was', () => {
+    const v = makeMailbox();
+    const oldSender = new MailboxSender(v, region, doorbell, { postsOnly: true });
+    post(v, oldSender, 1);
+    const oldReceiver = new MailboxReceiver(v, region);
+    expect(v.u32[oldReceiver.peek() >>> 2]).toBe(1);
+    const receiver = new MailboxReceiver(v, region);
+    oldReceiver.complete();
+    expect(oldSender.inFlight).toBe(1);
+    expect(v.u32[receiver.peek() >>> 2]).toBe(1);
+    receiver.complete();
+    const sender = new MailboxSender(v, region, doorbell, { postsOnly: true });
+    expect(() => post(v, oldSender, 2)).toThrow(/stale sender/);
+    post(v, sender, 2);
+    expect(oldReceiver.peek()).toBe(-1);
+    expect(receiver.sequence).toBe(1);
+    expect(v.u32[receiver.peek() >>> 2]).toBe(2);
   });
 });
