@@ -170,7 +170,7 @@ export function runActor(
   const port = thread.parentPort;
   assert(port !== null, 'an actor runs in a worker');
   const seed = thread.workerData as ActorSeed;
-  const loop = new ActorLoop(seed, create, options.eventLoop ?? false, thread.connectKvm);
+  const loop = new ActorLoop(seed, create, options.eventLoop ?? false, ownThread.connectKvm);
   Comlink.expose(loop.control, portEndpoint(port));
   port.postMessage({ troupe: 'ready', generation: seed.generation } satisfies ActorReady);
   void loop.run().then(() => port.close());

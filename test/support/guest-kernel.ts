@@ -20,16 +20,16 @@ export type GuestKernel =
   { readonly path: string; readonly directory: string } | { readonly missing: string };
 
 /**
- * Builds NAME.c and NAME-entry.S with NAME.ld. 64-bit code comes in a 32-bit ELF file too, as multiboot loaders want it. Throws when
+ * Builds NAME.c and ENTRY-entry.S with ENTRY.ld (ENTRY is NAME by default). 64-bit code comes in a 32-bit ELF file too, as multiboot loaders want it. Throws when
  * gcc works but the kernel does not compile.
  */
-export function buildGuestKernel(name: string, bits: 32 | 64 = 32): GuestKernel {
+export function buildGuestKernel(name: string, bits: 32 | 64 = 32, entry = name): GuestKernel {
   const missing = missingTool(bits);
   if (missing !== undefined) return { missing };
   const directory = mkdtempSync(join(tmpdir(), 'troupe-kernel-'));
   const path = join(directory, `${name}.elf`);
-  const sources = [`${name}-entry.S`, `${name}.c`].map((file) => join(KERNELS, file));
-  const script = `-Wl,-T,${join(KERNELS, `${name}.ld`)}`;
+  const sources = [`${entry}-entry.S`, `${name}.c`].map((file) => join(KERNELS, file));
+  const script = `-Wl,-T,${join(KERNELS, `${entry}.ld`)}`;
   const run = spawnSync('gcc', [...FLAGS[bits].split(' '), script, '-o', path, ...sources], {
     encoding: 'utf8',
   });
