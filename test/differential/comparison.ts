@@ -5,6 +5,7 @@ import { SEMANTICS } from '#shared/x86/semantics/index.js';
 import { ARITHMETIC_FLAGS, DF } from '#shared/x86/rflags.js';
 import { type InstructionForm, instructionForms } from '#shared/translate/instruction-form.js';
 import type { Case, Outcome } from './case-record.js';
+import { type Latitude, NO_LATITUDE } from './latitude.js';
 
 const COMPARED_FLAGS = ARITHMETIC_FLAGS | DF;
 const PAGE_FAULT = 14;
@@ -63,23 +64,26 @@ export function formNamed(name: string): InstructionForm | undefined {
 }
 
 /** What differs, in words; empty when the outcomes agree. `memoryDiffers` is looked at last. */
-export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
+export function differences(
+  c: Case,
+  host: Outcome,
+  engine: Outcome,
+  latitude: Latitude = NO_LATITUDE,
+): string[] {
   const found: string[] = [];
+  if (latitude.all === true) return found;
   const mnemonic = formNamed(c.form)?.mnemonic ?? '';
   const open = faulted(c, host) && OPEN_ORDER.test(c.form) && faulted(c, engine);
-  if (open && MEMORY_FAULTS.includes(host.trap) && MEMORY_FAULTS.includes(engine.trap)) return found;
+  if (open && isMemoryFault(host) && isMemoryFault(engine)) return found;
   if (isSegmentFault(c, host) && isSegmentFault(c, engine) && ALIGNED.test(c.form)) return found;
   if (X87_STORE.test(c.form) && isSegmentFault(c, engine) && (host.fx[2]! & X87_ERROR_SUMMARY) !== 0)
     return found;
-  if (host.trap !== engine.trap || errorOf(host, engine) !== engine.error)
-    found.push(`exception: host ${host.trap}(${host.error}) engine ${engine.trap}(${engine.error})`);
-  else if (host.trap === PAGE_FAULT && host.cr2 !== engine.cr2)
-    found.push(`CR2: host ${hex(host.cr2)} engine ${hex(engine.cr2)}`);
+  if (latitude.fault !== true) compareException(host, engine, found);
   const ip = BigInt.asUintN(c.mode === 64 ? 64 : 32, engine.rip);
   if (host.rip !== ip) found.push(`RIP: host ${hex(host.rip)} engine ${hex(ip)}`);
-  compareRegisters(c, host, engine, found);
+  compareRegisters(c, host, engine, latitude, found);
   const undefinedFlags = faulted(c, host) ? 0 : (SEMANTICS[mnemonic]?.undefinedFlags ?? 0);
-  const flags = (host.rflags ^ engine.rflags) & COMPARED_FLAGS & ~undefinedFlags;
+  const flags = (host.rflags ^ engine.rflags) & COMPARED_FLAGS & ~undefinedFlags & ~(latitude.flags ?? 0);
   if (flags !== 0)
     found.push(`RFLAGS: host ${hex(host.rflags)} engine ${hex(engine.rflags)} differ in ${hex(flags)}`);
   if (c.segments)
@@ -90,18 +94,32 @@ export function differences(c: Case, host: Outcome, engine: Outcome): string[] {
     });
   const mmxStore = faulted(c, host) && MMX_STORE.test(c.form);
   if (!mmxStore && Buffer.compare(host.fx, engine.fx) !== 0)
-    compareFloat(mnemonic, host.fx, engine.fx, found);
+    compareFloat(mnemonic, host.fx, engine.fx, latitude, found);
   return found;
 }
 
+function compareException(host: Outcome, engine: Outcome, found: string[]): void {
+  if (host.trap !== engine.trap || errorOf(host, engine) !== engine.error)
+    found.push(`exception: host ${host.trap}(${host.error}) engine ${engine.trap}(${engine.error})`);
+  else if (host.trap === PAGE_FAULT && host.cr2 !== engine.cr2)
+    found.push(`CR2: host ${hex(host.cr2)} engine ${hex(engine.cr2)}`);
+}
+
 /** Upper halves mean nothing outside 64-bit code, nor after a far transfer out of it. */
-function compareRegisters(c: Case, host: Outcome, engine: Outcome, found: string[]): void {
+function compareRegisters(
+  c: Case,
+  host: Outcome,
+  engine: Outcome,
+  latitude: Latitude,
+  found: string[],
+): void {
   const leftLong = c.segments && (host.selectors[1]! & ~3) !== LONG_CODE_SELECTOR;
   const bits = c.mode === 64 && !leftLong ? 64 : 32;
   for (let i = 0; i < (c.mode === 64 ? 16 : 8); i++) {
     if (host.gpr[i] === engine.gpr[i]) continue;
     const [h, e] = [BigInt.asUintN(bits, host.gpr[i]!), BigInt.asUintN(bits, engine.gpr[i]!)];
-    if (h !== e) found.push(`${REGISTERS[i]}: host ${hex(h)} engine ${hex(e)}`);
+    const open = latitude.registers?.get(i) ?? 0n;
+    if (((h ^ e) & ~open) !== 0n) found.push(`${REGISTERS[i]}: host ${hex(h)} engine ${hex(e)}`);
   }
 }
 
@@ -126,8 +144,12 @@ export function comparesMemory(c: Case, host: Outcome): boolean {
 }
 
 /** The case ended at its first instruction. */
-function faulted(c: Case, outcome: Outcome): boolean {
+export function faulted(c: Case, outcome: Outcome): boolean {
   return outcome.rip === BigInt(c.rip);
+}
+
+export function isMemoryFault(outcome: Outcome): boolean {
+  return MEMORY_FAULTS.includes(outcome.trap);
 }
 
 /** Linux reports every fault at an address beyond user space as one of protection. */
@@ -139,7 +161,13 @@ function errorOf(host: Outcome, engine: Outcome): number {
 
 const hex = (value: number | bigint): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
 
-function compareFloat(mnemonic: string, host: Uint8Array, engine: Uint8Array, found: string[]): void {
+function compareFloat(
+  mnemonic: string,
+  host: Uint8Array,
+  engine: Uint8Array,
+  latitude: Latitude,
+  found: string[],
+): void {
   const h = new DataView(host.buffer, host.byteOffset, host.byteLength);
   const e = new DataView(engine.buffer, engine.byteOffset, engine.byteLength);
   const ulps = TRANSCENDENTAL_ULPS[mnemonic];
@@ -164,6 +192,7 @@ function compareFloat(mnemonic: string, host: Uint8Array, engine: Uint8Array, fo
     const at = 160 + i * 16;
     if (Buffer.compare(host.subarray(at, at + 16), engine.subarray(at, at + 16)) === 0) continue;
     if (approximation !== undefined && withinRelative(h, e, at, approximation.relative)) continue;
+    if (latitude.nans !== undefined && sameButForNans(h, e, at, latitude.nans)) continue;
     const text = (view: DataView): string =>
       `${hex(view.getBigUint64(at + 8, true))}:${hex(view.getBigUint64(at, true))}`;
     found.push(`XMM${i}: host ${text(h)} engine ${text(e)}`);
@@ -185,6 +214,18 @@ function withinRelative(h: DataView, e: DataView, at: number, relative: number):
     if (h.getUint32(at + lane, true) === e.getUint32(at + lane, true)) continue;
     const [a, b] = [h.getFloat32(at + lane, true), e.getFloat32(at + lane, true)];
     if (!(Math.abs(a - b) <= Math.abs(a) * relative)) return false;
+  }
+  return true;
+}
+
+/** Whether elements of an XMM register differ only where both are NaNs. */
+function sameButForNans(h: DataView, e: DataView, at: number, bits: 32 | 64): boolean {
+  const isNan = (view: DataView, lane: number): boolean =>
+    Number.isNaN(bits === 32 ? view.getFloat32(lane, true) : view.getFloat64(lane, true));
+  for (let lane = at; lane < at + 16; lane += 4) {
+    const element = lane & -(bits / 8);
+    if (h.getUint32(lane, true) !== e.getUint32(lane, true) && !(isNan(h, element) && isNan(e, element)))
+      return false;
   }
   return true;
 }

@@ -210,9 +210,13 @@ export class EngineOracle {
     return fx;
   }
 
-  /** Whether memory differs from the host's after the last case; puts it back. */
-  memoryDiffers(host: Outcome): boolean {
+  /** Whether memory differs from the host's after the last case, apart from `open` (offsets and bytes). */
+  memoryDiffers(host: Outcome, open: readonly (readonly [number, number])[] = []): boolean {
     this.#before.set(host.changed, host.changedAt);
+    for (const [at, bytes] of open) {
+      const [start, end] = [Math.max(0, at), Math.min(DATA_BYTES, at + bytes)];
+      if (start < end) this.#before.set(this.#data.subarray(start, end), start);
+    }
     return Buffer.compare(this.#data, this.#before) !== 0;
   }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createPrng } from '#shared/base/prng.js';
+import { hostVendor } from '../support/host-vendor.js';
 import { Bench } from './campaign.js';
 import type { Case, CaseMode } from './case-record.js';
 import { comparedForms } from './coverage.js';
@@ -47,7 +48,9 @@ async function writeVectors(bench: Bench, mode: CaseMode, count: number): Promis
   writeFileSync(`${VECTORS}host-${mode}.jsonl`, `${lines.join('\n')}\n`);
 }
 
+// They say what our processor does, so only the one that it is modelled on may write them.
 test.runIf(process.env['TROUPE_WRITE_VECTORS'] === '1')('writes vectors', async () => {
+  expect(hostVendor()).toBe('intel');
   const bench = new Bench();
   for (const [mode, count] of SAMPLES) await writeVectors(bench, mode, count);
   bench.close();
