@@ -174,6 +174,18 @@ export class Machine {
     return this.#supervisorOf(actor).call(actor, 'inspect');
   }
 
+  /** One actor's state; the machine is paused. A vCPU's is the same on both engines. */
+  async saveActor(actor: string): Promise<Uint8Array> {
+    this.#expect('paused');
+    return this.#supervisorOf(actor).call(actor, 'save');
+  }
+
+  /** Gives an actor of a paused machine a saved state. */
+  async restoreActor(actor: string, state: Uint8Array): Promise<void> {
+    this.#expect('paused');
+    await this.#supervisorOf(actor).call(actor, 'restore', state);
+  }
+
   /** Bytes for a console actor, in order, without loss; queued here while it is behind. Resolves when it has room. `kind`: see its protocol.ts. */
   async sendInput(actor: string, kind: number, bytes: Uint8Array): Promise<void> {
     if (this.#state === 'ending' || this.#state === 'ended' || this.layout.actors[actor] === undefined)

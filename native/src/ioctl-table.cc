@@ -34,7 +34,7 @@ const Structure kStructures[] = {
     FIXED("sregs", SREGS, kvm_sregs),
     FIXED("sregs2", SREGS2, kvm_sregs2),
     FIXED("fpu", FPU, kvm_fpu),
-    FIXED("xsave", XSAVE, kvm_xsave),
+    {"xsave", kGetXsave, kSetXsave, sizeof(XsaveArea), "KVM_GET_XSAVE", "KVM_SET_XSAVE"},
     FIXED("xcrs", XCRS, kvm_xcrs),
     FIXED("lapic", LAPIC, kvm_lapic_state),
     FIXED("vcpu-events", VCPU_EVENTS, kvm_vcpu_events),

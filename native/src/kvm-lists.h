@@ -16,6 +16,11 @@ struct ListHeader {
 };
 static_assert(sizeof(ListHeader) == 8, "as the kernel's C structures");
 
+/** kvm_xsave without its tail, which exists only for features that a process must ask for. */
+struct XsaveArea {
+  uint8_t bytes[4096];
+};
+
 /** Before the indices of kvm_msr_list. */
 struct IndexListHeader {
   uint32_t count;
@@ -25,6 +30,8 @@ constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, ListHeader);
 constexpr unsigned long kGetMsrIndexList = _IOWR(KVMIO, 0x02, IndexListHeader);
 constexpr unsigned long kGetMsrFeatureIndexList = _IOWR(KVMIO, 0x0a, IndexListHeader);
 constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, ListHeader);
+constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveArea);
+constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, XsaveArea);
 constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, ListHeader);
 constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, ListHeader);
 constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, ListHeader);

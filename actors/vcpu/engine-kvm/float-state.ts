@@ -1,17 +1,21 @@
-// x87, MMX and SSE: struct kvm_fpu ↔ the state page. kvm_fpu has the registers as FXSAVE does: ST0 first, tags by physical
-// register. The selectors of the last x87 instruction (legacy modes) have no place in it; CPUID calls them deprecated.
+// x87, MMX and SSE: struct kvm_xsave ↔ the state page. It is the image of XSAVE, SDM vol. 1 §13.4: registers as FXSAVE has them (ST0
+// first, tags by physical register), then what is valid. KVM_GET_FPU would do but for MXCSR, which it leaves out.
+// The selectors of the last x87 instruction (legacy modes) have no place in the 64-bit form; CPUID calls them deprecated.
 
 import * as S from '#shared/x86/cpu-state.js';
 
-// struct kvm_fpu, byte offsets.
-const FPU_CONTROL = 128;
-const FPU_STATUS = 130;
-const FPU_TAGS = 132;
-const FPU_OPCODE = 134;
-const FPU_IP = 136;
-const FPU_DP = 144;
-const FPU_XMM = 152;
-const FPU_MXCSR = 408;
+// Byte offsets.
+const FPU_CONTROL = 0;
+const FPU_STATUS = 2;
+const FPU_TAGS = 4;
+const FPU_OPCODE = 6;
+const FPU_IP = 8;
+const FPU_DP = 16;
+const FPU_MXCSR = 24;
+const FPU_ST = 32;
+const FPU_XMM = 160;
+const XSTATE_BV = 512;
+const XSTATE_X87_AND_SSE = 3n;
 const XMM_BYTES = 256;
 
 const STATUS_TOP_SHIFT = 11;
@@ -21,8 +25,8 @@ export function fpuFromPage(page: DataView, fpu: DataView): void {
   const top = page.getInt32(S.X87_TOP, true) & 7;
   for (let i = 0; i < 8; i++) {
     const from = S.X87 + ((top + i) & 7) * 16;
-    fpu.setBigUint64(i * 16, page.getBigUint64(from, true), true);
-    fpu.setUint16(i * 16 + 8, page.getUint16(from + 8, true), true);
+    fpu.setBigUint64(FPU_ST + i * 16, page.getBigUint64(from, true), true);
+    fpu.setUint16(FPU_ST + i * 16 + 8, page.getUint16(from + 8, true), true);
   }
   fpu.setUint16(FPU_CONTROL, page.getInt32(S.X87_CONTROL, true), true);
   const status = (page.getInt32(S.X87_STATUS, true) & ~STATUS_TOP) | (top << STATUS_TOP_SHIFT);
@@ -33,6 +37,7 @@ export function fpuFromPage(page: DataView, fpu: DataView): void {
   fpu.setBigUint64(FPU_DP, page.getBigUint64(S.X87_DP, true), true);
   bytesOf(fpu, FPU_XMM, XMM_BYTES).set(bytesOf(page, S.XMM, XMM_BYTES));
   fpu.setUint32(FPU_MXCSR, page.getUint32(S.MXCSR, true), true);
+  fpu.setBigUint64(XSTATE_BV, XSTATE_X87_AND_SSE, true);
 }
 
 export function fpuToPage(fpu: DataView, page: DataView): void {
@@ -40,8 +45,8 @@ export function fpuToPage(fpu: DataView, page: DataView): void {
   const top = (status & STATUS_TOP) >> STATUS_TOP_SHIFT;
   for (let i = 0; i < 8; i++) {
     const to = S.X87 + ((top + i) & 7) * 16;
-    page.setBigUint64(to, fpu.getBigUint64(i * 16, true), true);
-    page.setUint16(to + 8, fpu.getUint16(i * 16 + 8, true), true);
+    page.setBigUint64(to, fpu.getBigUint64(FPU_ST + i * 16, true), true);
+    page.setUint16(to + 8, fpu.getUint16(FPU_ST + i * 16 + 8, true), true);
   }
   page.setInt32(S.X87_CONTROL, fpu.getUint16(FPU_CONTROL, true), true);
   page.setInt32(S.X87_STATUS, status & ~STATUS_TOP, true);

@@ -58,7 +58,7 @@ export class StateTransfer {
     const page = this.#state;
     this.#set('regs', (regs) => regsFromPage(page, regs));
     this.#set('sregs', (sregs) => sregsFromPage(page, sregs));
-    this.#set('fpu', (fpu) => fpuFromPage(page, fpu));
+    this.#set('xsave', (fpu) => fpuFromPage(page, fpu));
     this.#set('debugregs', (debug) => debugFromPage(page, debug));
     this.#pushTime();
     const pending = clearPending(this.#i32, this.#pending, NMIS | TRANSIENT);
@@ -73,7 +73,7 @@ export class StateTransfer {
     const page = this.#state;
     regsToPage(this.#get('regs'), page);
     sregsToPage(this.#get('sregs'), page);
-    fpuToPage(this.#get('fpu'), page);
+    fpuToPage(this.#get('xsave'), page);
     debugToPage(this.#get('debugregs'), page);
     this.msrs.toPage(page);
     const events = this.#get('vcpu-events');
