@@ -12,6 +12,12 @@ export interface Signature {
   readonly results: readonly WasmType[];
 }
 
+/** Types of what a body calls. */
+export interface SignatureLookup {
+  ofFunction(index: number): Signature;
+  ofType(index: number): Signature;
+}
+
 export interface CodeSink {
   /** A new local of `type`, zero at entry; gives its index. */
   local(type: WasmType): number;

@@ -1,12 +1,12 @@
 // Assembles a WebAssembly module from imports, functions and exports. WebAssembly core specification 2.0 §5.5.
 // Only what the engine needs: one imported shared memory, one imported or own function table, no data, no globals.
 
-import type { CodeBody, Signature } from './code-sink.js';
+import type { CodeBody, Signature, SignatureLookup } from './code-sink.js';
 import { CodeWriter } from './code-writer.js';
 import { type WasmType, WASM_TYPE_CODE } from './opcodes.js';
 
 /** Builds one module; imports must be declared before functions. */
-export class ModuleWriter {
+export class ModuleWriter implements SignatureLookup {
   readonly #types: Signature[] = [];
   readonly #imports: { module: string; name: string; type: number }[] = [];
   readonly #functions: { type: number; name: string; body: CodeBody; exported: boolean }[] = [];
@@ -25,6 +25,19 @@ export class ModuleWriter {
     );
     if (same >= 0) return same;
     return this.#types.push({ parameters, results }) - 1;
+  }
+
+  /** The type of index `index`. */
+  ofType(index: number): Signature {
+    return this.#types[index]!;
+  }
+
+  /** The type of a function that is declared already. */
+  ofFunction(index: number): Signature {
+    const imported = this.#imports.length;
+    return this.ofType(
+      index < imported ? this.#imports[index]!.type : this.#functions[index - imported]!.type,
+    );
   }
 
   importFunction(module: string, name: string, type: number): number {

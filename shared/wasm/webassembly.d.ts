@@ -39,8 +39,14 @@ declare namespace WebAssembly {
     constructor(descriptor: { parameters: readonly string[] });
   }
 
+  interface ModuleImportDescriptor {
+    module: string;
+    name: string;
+    kind: 'function' | 'table' | 'memory' | 'global';
+  }
   class Module {
     constructor(bytes: Uint8Array | ArrayBufferLike);
+    static imports(module: Module): ModuleImportDescriptor[];
   }
 
   type Imports = Record<string, Record<string, unknown>>;
