@@ -4,6 +4,14 @@ import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { buildAcpiTables } from '#shared/acpi/tables.js';
+import {
+  ANSWER_ENTRIES,
+  ANSWER_PAYLOAD_BYTES,
+  COMPILER_NAME,
+  type CompilerParams,
+  REQUEST_ENTRIES,
+  REQUEST_PAYLOAD_BYTES,
+} from '#actors/compiler/protocol.js';
 import { uartWindow, type UartParams } from '#actors/uart/protocol.js';
 import type { VcpuParams } from '#actors/vcpu/protocol.js';
 import type { VirtioBlkParams } from '#actors/virtio-blk/protocol.js';
@@ -170,6 +178,7 @@ function planDevices(config: MachineConfig): DevicePlan[] {
       windows: [uartWindow(UART_NAME)],
       mailboxes: [fromKernel(UART_NAME)],
     },
+    ...(config.tier === 'interp' ? [] : [planCompiler(config)]),
     planConsole(config),
     {
       name: RNG_NAME,
@@ -184,6 +193,22 @@ function planDevices(config: MachineConfig): DevicePlan[] {
       return { name, kind: 'virtio-blk', params, pci: blkFunctionPlan(name) };
     }),
   ];
+}
+
+/** Bigger messages than others': requests carry decoded code, answers WebAssembly modules. */
+function planCompiler(config: MachineConfig): DevicePlan {
+  const vcpus = Array.from({ length: config.vcpus }, (_, index) => vcpuName(index));
+  const requests = { entries: REQUEST_ENTRIES, payloadBytes: REQUEST_PAYLOAD_BYTES };
+  const answers = { entries: ANSWER_ENTRIES, payloadBytes: ANSWER_PAYLOAD_BYTES };
+  return {
+    name: COMPILER_NAME,
+    kind: 'compiler',
+    params: { vcpus } satisfies CompilerParams,
+    mailboxes: vcpus.flatMap((vcpu) => [
+      { from: vcpu, to: COMPILER_NAME, ...requests },
+      { from: COMPILER_NAME, to: vcpu, ...answers },
+    ]),
+  };
 }
 
 /** The terminal's output goes through the kernel's thread, which is not killed: that is what makes it exactly-once. */

@@ -2,7 +2,8 @@
 // point's name follows from this table, so no point can be missing from it; docs/failpoints.md is made from it.
 
 /** An actor's kind, as its folder is called. */
-type ActorKind = 'vcpu' | 'chipset' | 'uart' | 'virtio-blk' | 'virtio-console' | 'virtio-rng' | 'kernel';
+type ActorKind =
+  'vcpu' | 'chipset' | 'uart' | 'virtio-blk' | 'virtio-console' | 'virtio-rng' | 'compiler' | 'kernel';
 
 interface FailpointEntry {
   readonly kinds: readonly ActorKind[] | 'all';
@@ -20,6 +21,10 @@ export const FAILPOINTS = {
   'device.access': {
     kinds: ['vcpu'],
     where: 'inside the engine, at an access to a device; the state is not exact',
+  },
+  compile: {
+    kinds: ['compiler'],
+    where: 'requests were taken from their ring; their answers do not exist yet',
   },
   tick: { kinds: ['chipset'], where: 'before expired timers are signalled' },
   access: { kinds: UART, where: 'a register access is about to be obeyed' },

@@ -5,9 +5,9 @@ import { writeFileSync } from 'node:fs';
 import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 import { buildInterpreterModule } from './interpreter-module.js';
 
-const { bytes, shapes, helpers } = buildInterpreterModule(SEMANTICS, ROUTINES);
+const { bytes, shapes, helpers, traits } = buildInterpreterModule(SEMANTICS, ROUTINES);
 writeFileSync(new URL('interpreter.wasm', import.meta.url), bytes);
-writeFileSync(new URL('interpreter.json', import.meta.url), JSON.stringify({ shapes, helpers }));
+writeFileSync(new URL('interpreter.json', import.meta.url), JSON.stringify({ shapes, helpers, traits }));
 process.stdout.write(
   `interpreter: ${shapes.length} handlers, ${helpers.length} helpers, ${bytes.length} bytes\n`,
 );

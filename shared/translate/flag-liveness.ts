@@ -1,39 +1,59 @@
-// Which blocks of a region need the arithmetic flags that they are entered with. An edge to a block that does not need
-// them computes none. Faults and interrupts are left aside: what they save of dead flags may be older.
+// Where in a region the arithmetic flags are needed: what nobody reads before it is overwritten is never computed. Faults and
+// interrupts are left aside: what they save of dead flags may be older.
 
 import type { RegionBlock } from './region.js';
+import { NODE_NEXT_FLAGS_DEAD, NODE_TAKEN_FLAGS_DEAD } from './region-request.js';
 
-/** Instructions that neither read nor write arithmetic flags. */
-const NO_FLAGS =
-  /^(Mov|Movzx|Movsx|Movsxd|Lea|Push|Pop|Nop|Not|Bswap|Xchg|Movd|Movq|Movap[sd]|Movup[sd]|Movdq[au]|Movs[sd]|Cdqe|Cwde|Cdq|Cqo|Endbr64|Pause)$/;
+export interface FlagLiveness {
+  /** Whether somebody may read the flags that a block finds at its start. */
+  atStart(block: number): boolean;
+  /** Whether its instruction, or what follows, may read the flags of before it. */
+  before(block: number, instruction: number): boolean;
+}
 
-/** Whether somebody may read the arithmetic flags that a block finds at its start, faults left aside. */
+/** `successors`: of each block, those that it may go on with inside the region. */
 export function flagLiveness(
   blocks: readonly RegionBlock[],
   successors: readonly (readonly number[])[],
-): boolean[] {
-  const through = blocks.map((block, i) => scanFlags(block, successors[i]!.length));
-  const live = through.map((state) => state === 'live');
+): FlagLiveness {
+  const leavesLive = blocks.map((block, i) => exitNeedsFlags(block, successors[i]!));
+  const live = blocks.map((block) => block.instructions.map(() => false));
+  const atStart = (block: number): boolean => live[block]![0] === true;
   for (let changed = true; changed;) {
     changed = false;
-    blocks.forEach((block, i) => {
-      if (live[i] || through[i] !== 'through') return;
-      const exits = [block.taken, block.next].filter((t) => t !== undefined).length > successors[i]!.length;
-      if (exits || successors[i]!.some((s) => live[s])) {
-        live[i] = true;
-        changed = true;
-      }
-    });
+    for (let i = blocks.length - 1; i >= 0; i--) {
+      const before = atStart(i);
+      scan(blocks[i]!, live[i]!, leavesLive[i]! || successors[i]!.some(atStart));
+      if (atStart(i) !== before) changed = true;
+    }
   }
-  return live;
+  return { atStart, before: (block, instruction) => live[block]![instruction] === true };
 }
 
-function scanFlags(block: RegionBlock, successors: number): 'live' | 'dead' | 'through' {
-  for (const { shape, entry } of block.instructions) {
-    if (shape === undefined || entry === undefined) break;
-    if (entry.overwritesFlags === true && !shape.flagsDead) return 'dead';
-    if (shape.mnemonic === 'Jmp' && shape.operands[0]?.kind === 'branch') break;
-    if (!NO_FLAGS.test(shape.mnemonic)) return 'live';
+function scan({ instructions }: RegionBlock, live: boolean[], atEnd: boolean): void {
+  let needed = atEnd;
+  for (let i = instructions.length - 1; i >= 0; i--) {
+    const known = instructions[i]!.known;
+    if (known !== undefined) {
+      const { effects, entry, shape } = known;
+      if (effects.readsFlags) needed = true;
+      else if (shape.fusedCondition !== undefined || (entry.overwritesFlags === true && !shape.flagsDead))
+        needed = false;
+    }
+    live[i] = needed;
   }
-  return successors === 0 ? 'live' : 'through';
+}
+
+/** Whether a way out of the region may lead to a reader. */
+function exitNeedsFlags(block: RegionBlock, successors: readonly number[]): boolean {
+  const dead = (node: number, bit: number): boolean => successors.includes(node) || (block.bits & bit) !== 0;
+  const last = block.instructions.at(-1)?.known?.shape;
+  if (last === undefined) return !dead(block.next, NODE_NEXT_FLAGS_DEAD);
+  const branches =
+    last.fusedCondition !== undefined ||
+    last.operands.some((operand) => operand.kind === 'branch' && !last.far);
+  if (!branches) return true;
+  if (!dead(block.taken, NODE_TAKEN_FLAGS_DEAD)) return true;
+  const jumps = last.mnemonic === 'Jmp' || last.mnemonic === 'Call';
+  return !jumps && !dead(block.next, NODE_NEXT_FLAGS_DEAD);
 }

@@ -138,7 +138,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   }
 
   /** Tail-calls the handler of a record. */
-  #goTo(record: Value): void {
+  protected goTo(record: Value): void {
     this.push(record);
     super.push(this.cpu);
     this.push(record);
@@ -178,7 +178,6 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     const from = this.getState('i64', BLOCK_RIP);
     const target = this.linkTarget(deltaOffset, bits, from);
     if (bits !== 64) this.#checkCodeLimit(target);
-    this.beforeLeave();
     this.branchOn(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, target);
       this.returnExit(EXIT_PENDING);
@@ -186,7 +185,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     const link = this.loadLink(linkOffset);
     this.branchOn(link, () => {
       this.setState('i64', BLOCK_RIP, target);
-      this.#goTo(link);
+      this.goTo(link);
     });
     this.dispatch(target, { offset: linkOffset, from });
   }
@@ -213,7 +212,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
           this.code.memory('i32.store', link.offset);
         });
       }
-      this.#goTo(found);
+      this.goTo(found);
     });
     this.setState('i64', RIP, target);
     if (link !== undefined) this.setState('i32', LINK_SITE, this.add(this.record, this.i32(link.offset)));
@@ -235,7 +234,6 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   jumpIndirect(target: Value, bits: OperandBits): void {
     const ip = bits === 64 ? target : this.zeroExtend(this.toBits(target, 64), bits);
     if (bits !== 64) this.#checkCodeLimit(ip);
-    this.beforeLeave();
     this.branchOn(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, ip);
       this.returnExit(EXIT_PENDING);
@@ -286,7 +284,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   /** Ends the handler: goes on with the next record unless the meaning left already. */
   finish(): CodeBody {
     if (this.left) this.code.unreachable();
-    else this.#goTo(this.add(this.record, this.i32(RECORD_BYTES)));
+    else this.goTo(this.add(this.record, this.i32(RECORD_BYTES)));
     return this.code.finish();
   }
 }

@@ -6,11 +6,13 @@ import { CodeWriter } from '#shared/wasm/code-writer.js';
 import { ModuleWriter } from '#shared/wasm/module-writer.js';
 import { EXIT_EXCEPTION, EXIT_HOT, EXIT_LOOKUP, EXIT_PENDING } from '#shared/x86/cpu-state.js';
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
+import { handlerTraits } from './handler-traits.js';
 import { allShapes } from './handler-catalogue.js';
 import { type HandlerShape, shapeName } from './handler-shape.js';
 import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
 import { InterpreterOperands } from './interpreter-operands.js';
 import { type RoutineTable, routineBody, routineParameters } from './routine.js';
+import { REGION_SLOW_PATHS, regionSlowBody, regionSlowName } from './region-slow.js';
 import { RECORD_HANDLER, RECORD_IMMEDIATE } from './op-record.js';
 
 /** Handlers that stand for no instruction, at the first places of the table. */
@@ -27,6 +29,8 @@ export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Shape names in table order. */
   readonly shapes: readonly string[];
+  /** By table index: see handler-traits.ts. */
+  readonly traits: readonly number[];
   /** Helper names that the module imports from `helper`. */
   readonly helpers: readonly string[];
 }
@@ -122,6 +126,7 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
   const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES });
   const handlerType = writer.type(['i32', 'i32'], ['i32']);
   const helperType = writer.type(['i32', 'i32', 'i32', 'i32'], ['i32']);
+  const slowType = writer.type(['i32', 'i64', 'i32', 'i32'], ['i32']);
   const slow = {
     read: writer.importFunction('slow', 'read', handlerType),
     write: writer.importFunction('slow', 'write', handlerType),
@@ -150,6 +155,7 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
     writer.function(handlerType, name, body),
   );
   const shapes: string[] = [];
+  const traits: number[] = functions.map(() => 0);
   const seen = new Set<string>();
   for (const { shape, entry } of allShapes(table)) {
     const name = shapeName(shape);
@@ -162,10 +168,13 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
       throw new Error(`cannot build the handler ${name}`, { cause });
     }
     shapes.push(name);
+    traits.push(handlerTraits(shape, entry));
     functions.push(writer.function(handlerType, name, body));
   }
   writer.function(handlerType, 'enter', enterBody(handlerType), true);
-  return { bytes: writer.finish(functions), shapes, helpers };
+  for (const path of REGION_SLOW_PATHS)
+    writer.function(slowType, regionSlowName(path), regionSlowBody(slow[path]), true);
+  return { bytes: writer.finish(functions), shapes, helpers, traits };
 }
 
 /** Table index of the i-th shape. */

@@ -62,41 +62,36 @@ export abstract class MemoryBuilder extends FlagBuilder {
   protected record: Value;
   protected abstract segmentModel: SegmentModel;
   protected abstract stackBits: 16 | 32 | 64;
-  readonly #slow: SlowImports;
+  protected readonly slow: SlowImports;
 
   constructor(code: CodeSink, slow: SlowImports) {
     super(code);
     this.record = this.fromLocal(0, 'i32');
-    this.#slow = slow;
+    this.slow = slow;
   }
 
   /** Makes RIP architectural (this instruction's address). */
   protected abstract syncIp(): void;
 
-  /** Emitted before every return and tail call: a tier that holds state in locals writes it back. */
-  protected beforeLeave(): void {}
-
-  /** Emitted before every call of a slow import, which may read where the instruction is. */
-  protected beforeSlow(): void {}
-
   /** Emitted after a slow write: it may have hit code that runs. */
   protected afterSlowWrite(): void {}
 
   raise(vector: number, errorCode?: number): void {
-    this.beforeLeave();
     this.syncIp();
     this.setState('i32', EXCEPTION_VECTOR, this.i32(vector));
     this.setState('i32', EXCEPTION_ERROR_CODE, this.i32(errorCode ?? -1));
-    this.code.i32Const(EXIT_EXCEPTION);
-    this.code.return();
+    this.returnExit(EXIT_EXCEPTION);
   }
 
+  /** Leaves with an EXIT_ value, RIP set. */
+  protected abstract returnExit(exit: number): void;
+
   /** Calls a slow import and leaves when it says so. */
-  #callSlow(index: number, argument: number): void {
-    this.beforeSlow();
+  protected callSlow(path: keyof SlowImports, linear: Value, argument: number): void {
+    this.setState('i64', SLOW_ADDRESS, linear);
     this.push(this.record);
     this.code.i32Const(argument);
-    this.code.call(index);
+    this.code.call(this.slow[path]);
     this.leaveIfNotZero();
   }
 
@@ -104,7 +99,6 @@ export abstract class MemoryBuilder extends FlagBuilder {
   protected leaveIfNotZero(): void {
     const status = this.take('i32');
     this.branchOn(status, () => {
-      this.beforeLeave();
       this.push(status);
       this.code.return();
     });
@@ -139,8 +133,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
       type,
       () => this.loadArena(this.#arenaAddress(linear, entry), name, type),
       () => {
-        this.setState('i64', SLOW_ADDRESS, linear);
-        this.#callSlow(this.#slow.read, bytes);
+        this.callSlow('read', linear, bytes);
         this.push(this.cpu);
         this.code.memory(name, SLOW_DATA);
         return this.take(type);
@@ -165,11 +158,10 @@ export abstract class MemoryBuilder extends FlagBuilder {
         this.code.memory(name, 0);
       },
       () => {
-        this.setState('i64', SLOW_ADDRESS, linear);
         this.push(this.cpu);
         this.push(value);
         this.code.memory(name, SLOW_DATA);
-        this.#callSlow(this.#slow.write, bytes);
+        this.callSlow('write', linear, bytes);
         this.afterSlowWrite();
       },
     );
@@ -197,8 +189,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
         this.code.set(slow);
       },
       () => {
-        this.setState('i64', SLOW_ADDRESS, linear);
-        this.#callSlow(this.#slow.modifyBegin, bytes | (lock ? 0x100 : 0));
+        this.callSlow('modifyBegin', linear, bytes | (lock ? 0x100 : 0));
         this.push(this.getState('i32', HELPER_ARG0));
         this.code.set(address);
         this.code.i32Const(1);
@@ -208,7 +199,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
     const at = this.fromLocal(address, 'i32');
     const result = lock ? this.#modifyAtomic(at, bytes, change) : this.#modifyPlain(at, bytes, change);
     this.branchOn(this.fromLocal(slow, 'i32'), () => {
-      this.#callSlow(this.#slow.modifyEnd, bytes | (lock ? 0x100 : 0));
+      this.callSlow('modifyEnd', linear, bytes | (lock ? 0x100 : 0));
       this.afterSlowWrite();
     });
     return result;

@@ -9,6 +9,8 @@ export const RECORD_HANDLER = 0;
 /** u16 each: state-page offsets (or plain numbers for ST(i), segment, control and debug registers) of up to two register operands. */
 export const RECORD_REGISTER0 = 4;
 export const RECORD_REGISTER1 = 6;
+/** i32, of a heat counter's record: its region ran. */
+export const RECORD_USED = 8;
 /** u16 each: state-page offsets of base and index registers; ZERO_SLOT when absent. BLOCK_RIP stands for RIP. */
 export const RECORD_BASE = 8;
 export const RECORD_INDEX = 10;
@@ -35,6 +37,9 @@ export const LINK_TAKEN_DELTA = 36;
 export const LINK_NEXT = 40;
 export const LINK_NEXT_DELTA = 44;
 
+/** Argument bit of the slow reads and writes of a region: the address is in the stack segment (#SS instead of #GP). */
+export const SLOW_STACK_SEGMENT = 0x200;
+
 // The TLB: per vCPU three sets (user, supervisor under SMAP, supervisor with access) of direct-mapped entries.
 export const TLB_ENTRIES = 1024;
 export const TLB_ENTRY_BYTES = 32;
@@ -50,10 +55,16 @@ export const TLB_PAGE = 20;
 /** A tag that no canonical page has. */
 export const TLB_NEVER = 0xa5;
 
-// The jump cache: direct-mapped, one for user and one for supervisor code.
+// The jump cache: direct-mapped, one for user and one for supervisor code. Behind its entries stands a code TLB: where the
+// linear pages lie that were fetched from.
 export const JUMP_CACHE_ENTRIES = 4096;
 export const JUMP_CACHE_ENTRY_BYTES = 16;
-export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
+export const CODE_TLB = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
+export const CODE_TLB_ENTRIES = 256;
+/** i64 linear page address, i32 arena address of the page. */
+export const CODE_TLB_ENTRY_BYTES = 16;
+export const CODE_TLB_PAGE = 8;
+export const JUMP_CACHE_BYTES = CODE_TLB + CODE_TLB_ENTRIES * CODE_TLB_ENTRY_BYTES;
 /** index = (ip ^ ip >>> shift) mod entries: functions start at multiples of 16, returns go anywhere. */
 export const JUMP_CACHE_HASH_SHIFT = 9;
 export const JUMP_CACHE_RIP = 0;

@@ -23,6 +23,7 @@ import { type InstructionForm, instructionForms } from './instruction-form.js';
 import { HANDLER_UNDEFINED, shapeIndex } from './interpreter-module.js';
 import {
   RECORD_BASE,
+  RECORD_BYTES,
   RECORD_DISPLACEMENT,
   RECORD_HANDLER,
   RECORD_IMMEDIATE,
@@ -127,6 +128,8 @@ export class RecordWriter {
     const view = this.#view;
     const form = this.form(instruction.code);
     const entry = this.entry(form);
+    // Equal code gives equal records: what the instruction does not use is zero.
+    for (let word = 0; word < RECORD_BYTES; word += 4) view.setInt32(record + word, 0, true);
     view.setUint16(record + RECORD_IP_OFFSET, ipOffset, true);
     view.setUint8(record + RECORD_LENGTH, instruction.length);
     view.setUint8(record + RECORD_INSTRUCTIONS, 1);

@@ -1,59 +1,67 @@
-// Wraps one region's function into a WebAssembly module that imports the arena, the function table, the slow paths,
-// the helpers and the routines it uses, and exports `region`.
+// Wraps the functions of some regions into one WebAssembly module that imports the arena, the function table, the slow
+// paths, the helpers and the routines they use, and exports r0, r1 …
 
+import type { CodeBody } from '#shared/wasm/code-sink.js';
 import { ModuleWriter } from '#shared/wasm/module-writer.js';
-import type { HandlerModule } from './interpreter-emitter.js';
-import type { RegionBlock } from './region.js';
+import { type ShapeIndex, readRegion, registerUse } from './region.js';
+import { type RegionData, RegionEmitter } from './region-emitter.js';
 import { type RoutineTable, routineParameters } from './routine.js';
-import { allRegisters, RegionEmitter } from './region-emitter.js';
+import type { RegionHandlerModule } from './region-state.js';
+import type { RegionRequest } from './region-request.js';
 
 const MAXIMUM_PAGES = 65536;
-const SLOW_IMPORTS = 4;
 
 export interface RegionModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly helpers: readonly string[];
-  readonly routines: readonly string[];
+  /** In the requests' order; undefined where a region could not be compiled. */
+  readonly regions: readonly (RegionData | undefined)[];
 }
 
-/** Compiles a region. The function goes to `functionIndex` of the table and becomes the handler of `headRecord`. */
+/** Compiles regions to one module; `beat` is called between two. */
 export function buildRegionModule(
-  region: readonly RegionBlock[],
-  view: DataView,
-  headRecord: number,
-  functionIndex: number,
+  requests: readonly RegionRequest[],
+  shapes: ShapeIndex,
   routines: RoutineTable,
+  beat: () => void = () => {},
 ): RegionModule {
   const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES }, { importsTable: true });
   const handlerType = writer.type(['i32', 'i32'], ['i32']);
   const helperType = writer.type(['i32', 'i32', 'i32', 'i32'], ['i32']);
+  const slowType = writer.type(['i32', 'i64', 'i32', 'i32'], ['i32']);
   const slow = {
-    read: writer.importFunction('slow', 'read', handlerType),
-    write: writer.importFunction('slow', 'write', handlerType),
-    modifyBegin: writer.importFunction('slow', 'modifyBegin', handlerType),
-    modifyEnd: writer.importFunction('slow', 'modifyEnd', handlerType),
+    read: writer.importFunction('slow', 'read', slowType),
+    write: writer.importFunction('slow', 'write', slowType),
+    modifyBegin: writer.importFunction('slow', 'modifyBegin', slowType),
+    modifyEnd: writer.importFunction('slow', 'modifyEnd', slowType),
   };
-  const imports: { readonly from: 'helper' | 'routine'; readonly name: string }[] = [];
+  const imports = new Map<string, number>();
   const imported = (from: 'helper' | 'routine', name: string): number => {
-    const known = imports.findIndex((other) => other.from === from && other.name === name);
-    return SLOW_IMPORTS + (known >= 0 ? known : imports.push({ from, name }) - 1);
+    const known = imports.get(`${from} ${name}`);
+    if (known !== undefined) return known;
+    const type = from === 'helper' ? helperType : writer.type(routineParameters(routines[name]!), ['i32']);
+    const index = writer.importFunction(from, name, type);
+    imports.set(`${from} ${name}`, index);
+    return index;
   };
-  const module: HandlerModule = {
+  const module: RegionHandlerModule = {
     slow,
     handlerType,
     helper: (name) => imported('helper', name),
     routine: (name) => imported('routine', name),
+    signatures: writer,
   };
-  // The first pass tells which registers the second must load and write back.
-  const survey = new RegionEmitter(region, module, view, headRecord, functionIndex, allRegisters());
-  survey.emit();
-  const body = new RegionEmitter(region, module, view, headRecord, functionIndex, survey.found).emit();
-  for (const { from, name } of imports) {
-    const type = from === 'helper' ? helperType : writer.type(routineParameters(routines[name]!), ['i32']);
-    writer.importFunction(from, name, type);
-  }
-  writer.function(handlerType, 'region', body, true);
-  const names = (from: 'helper' | 'routine'): string[] =>
-    imports.filter((each) => each.from === from).map((each) => each.name);
-  return { bytes: writer.finish(), helpers: names('helper'), routines: names('routine') };
+  const bodies: CodeBody[] = [];
+  const regions = requests.map((request) => {
+    beat();
+    const blocks = readRegion(request, shapes);
+    if (blocks === undefined) return undefined;
+    const emitter = new RegionEmitter(blocks, request, module, registerUse(blocks, request.view));
+    bodies.push(emitter.emit());
+    return emitter.data;
+  });
+  let next = 0;
+  regions.forEach((region, i) => {
+    if (region !== undefined) writer.function(handlerType, `r${i}`, bodies[next++]!, true);
+  });
+  return { bytes: writer.finish(), regions };
 }

@@ -1,118 +1,123 @@
-// A region: blocks of one page that reach one another by direct branches, to be compiled as one function. Formed from
-// the interpreter's records alone: a record's handler tells its shape, its links where it goes.
+// A region as the compiler reads it: a request's nodes with the shapes and meanings of their instructions.
 
-import type { SemanticsEntry } from './emitter.js';
-import type { HandlerShape } from './handler-shape.js';
+import type { SemanticsEntry, SemanticsTable } from './emitter.js';
+import { allShapes } from './handler-catalogue.js';
+import { type HandlerShape, shapeName } from './handler-shape.js';
 import { HANDLER_NEXT_BLOCK, shapeIndex } from './interpreter-module.js';
 import {
-  LINK_NEXT_DELTA,
-  LINK_TAKEN_DELTA,
+  RECORD_BASE,
   RECORD_BYTES,
   RECORD_HANDLER,
-  RECORD_LENGTH,
+  RECORD_INDEX,
+  RECORD_REGISTER0,
+  RECORD_REGISTER1,
 } from './op-record.js';
+import type { RegionNode, RegionRequest } from './region-request.js';
+import type { RegisterUse } from './region-state.js';
+import { type ShapeEffects, findEffects, registerBit } from './shape-effects.js';
 
 /** One instruction (or fused pair) of a region. */
 export interface RegionInstruction {
-  /** Arena offset of its record. */
+  /** Byte offset of its record in the request. */
   readonly record: number;
   /** Absent: the block just goes on with the next one. */
-  readonly shape: HandlerShape | undefined;
-  readonly entry: SemanticsEntry | undefined;
+  readonly known: KnownShape | undefined;
 }
 
-export interface RegionBlock {
-  /** Distance of the block's start from the region's. */
-  readonly delta: number;
+export interface RegionBlock extends RegionNode {
   readonly instructions: readonly RegionInstruction[];
-  /** Distances from the region's start of the targets that the region could go on with. */
-  readonly taken: number | undefined;
-  readonly next: number | undefined;
 }
 
-export interface RegionLimits {
-  readonly blocks: number;
-  readonly instructions: number;
+export interface KnownShape {
+  readonly shape: HandlerShape;
+  readonly entry: SemanticsEntry;
+  readonly effects: ShapeEffects;
 }
 
-/** Where region forming finds what the interpreter decoded. */
-export interface RegionSource {
-  readonly view: DataView;
-  /** Handler index → shape and meaning; undefined for internal handlers. */
-  shapeOf(handler: number): { shape: HandlerShape; entry: SemanticsEntry } | undefined;
-  /** First record (behind the heat counter) and slots from there of the block at a distance from the region's start, when it is decoded and in the region's page. */
-  blockAt(delta: number): { record: number; slots: number } | undefined;
+/** Handler index → what the handler does. Effects are found when they are first asked for. */
+export class ShapeIndex {
+  readonly #byHandler: (
+    { shape: HandlerShape; entry: SemanticsEntry; effects?: ShapeEffects } | undefined
+  )[] = [];
+
+  /** `names`: the shapes in the interpreter module's order. */
+  constructor(table: SemanticsTable, names: readonly string[]) {
+    const positions = new Map(names.map((name, i) => [name, i]));
+    for (const { shape, entry } of allShapes(table)) {
+      const position = positions.get(shapeName(shape));
+      if (position !== undefined) this.#byHandler[shapeIndex(position)] ??= { shape, entry };
+    }
+  }
+
+  get(handler: number): KnownShape | undefined {
+    const known = this.#byHandler[handler];
+    if (known === undefined) return undefined;
+    known.effects ??= findEffects(known.shape, known.entry);
+    return known as KnownShape;
+  }
 }
 
-/** Mnemonics whose near target belongs to another function or is not a plain jump. */
-const LEAVING = /^Call$/;
+/** The blocks of a request; undefined when a record has no handler that this build knows. */
+export function readRegion(request: RegionRequest, shapes: ShapeIndex): RegionBlock[] | undefined {
+  const blocks: RegionBlock[] = [];
+  for (const node of request.nodes) {
+    const instructions = readInstructions(request, node, shapes);
+    if (instructions === undefined) return undefined;
+    blocks.push({ ...node, instructions });
+  }
+  return blocks;
+}
 
-/** Reads a block's records; undefined when some record is not one of ours (invalidated, undefined opcode). */
-function readBlock(source: RegionSource, delta: number): RegionBlock | undefined {
-  const found = source.blockAt(delta);
-  if (found === undefined) return undefined;
-  const { view } = source;
+function readInstructions(
+  { view }: RegionRequest,
+  node: RegionNode,
+  shapes: ShapeIndex,
+): RegionInstruction[] | undefined {
   const instructions: RegionInstruction[] = [];
-  let taken: number | undefined;
-  let next: number | undefined;
-  const end = found.record + found.slots * RECORD_BYTES;
-  for (let record = found.record; record < end; record += RECORD_BYTES) {
+  const end = node.records + node.slots * RECORD_BYTES;
+  for (let record = node.records; record < end; record += RECORD_BYTES) {
     const handler = view.getUint32(record + RECORD_HANDLER, true);
     if (handler === HANDLER_NEXT_BLOCK) {
-      instructions.push({ record, shape: undefined, entry: undefined });
-      next = delta + view.getInt32(record + LINK_NEXT_DELTA, true);
+      instructions.push({ record, known: undefined });
       break;
     }
-    const known = source.shapeOf(handler);
+    const known = shapes.get(handler);
     if (known === undefined) return undefined;
-    const { shape, entry } = known;
-    instructions.push({ record, shape, entry });
-    const branches =
-      shape.fusedCondition !== undefined || shape.operands.some((o) => o.kind === 'branch' && !shape.far);
-    if (!branches) continue;
-    if (!LEAVING.test(shape.mnemonic)) {
-      taken = delta + view.getInt32(record + LINK_TAKEN_DELTA, true);
-      if (shape.mnemonic !== 'Jmp') next = delta + view.getInt32(record + LINK_NEXT_DELTA, true);
+    instructions.push({ record, known });
+    const { shape } = known;
+    if (shape.fusedCondition !== undefined || shape.operands.some((o) => o.kind === 'branch' && !shape.far))
+      break;
+  }
+  return instructions;
+}
+
+const ADDRESS_FIELDS = [RECORD_BASE, RECORD_INDEX];
+const REGISTER_FIELDS = [RECORD_REGISTER0, RECORD_REGISTER1];
+
+/** Which registers a region's code touches, and whether it changes flags. */
+export function registerUse(blocks: readonly RegionBlock[], view: DataView): RegisterUse {
+  let used = 0;
+  let written = 0;
+  let flags = false;
+  let checksChange = false;
+  for (const { instructions } of blocks)
+    for (const { record, known } of instructions) {
+      if (known === undefined) continue;
+      const { effects, shape } = known;
+      used |= effects.used;
+      written |= effects.written;
+      if (effects.writesFlags) flags = true;
+      if (effects.callsHelper) checksChange = true;
+      const bitOf = (field: number): number => {
+        const bit = registerBit(view.getUint16(record + field, true));
+        return bit < 0 ? 0 : 1 << bit;
+      };
+      if (shape.address !== undefined) for (const field of ADDRESS_FIELDS) used |= bitOf(field);
+      for (const { field, written: changed } of effects.fields) {
+        if (!REGISTER_FIELDS.includes(field) && !ADDRESS_FIELDS.includes(field)) continue;
+        used |= bitOf(field);
+        if (changed) written |= bitOf(field);
+      }
     }
-    break;
-  }
-  return instructions.length === 0 ? undefined : { delta, instructions, taken, next };
-}
-
-/** The blocks reachable from the region's start within the limits; the first is the start. Empty when that cannot be compiled. */
-export function formRegion(source: RegionSource, limits: RegionLimits): RegionBlock[] {
-  const blocks: RegionBlock[] = [];
-  const seen = new Set<number>([0]);
-  const queue = [0];
-  let instructions = 0;
-  while (queue.length > 0 && blocks.length < limits.blocks && instructions < limits.instructions) {
-    const block = readBlock(source, queue.shift()!);
-    if (block === undefined) continue;
-    blocks.push(block);
-    instructions += block.instructions.length;
-    for (const target of [block.taken, block.next]) {
-      if (target === undefined || seen.has(target)) continue;
-      seen.add(target);
-      queue.push(target);
-    }
-  }
-  return blocks[0]?.delta === 0 ? blocks : [];
-}
-
-/** Handler index → shape, for {@link RegionSource.shapeOf}: the catalogue in the module's order. */
-export class ShapeIndex {
-  readonly #byHandler: ({ shape: HandlerShape; entry: SemanticsEntry } | undefined)[] = [];
-
-  add(i: number, shape: HandlerShape, entry: SemanticsEntry): void {
-    this.#byHandler[shapeIndex(i)] = { shape, entry };
-  }
-
-  get(handler: number): { shape: HandlerShape; entry: SemanticsEntry } | undefined {
-    return this.#byHandler[handler];
-  }
-}
-
-/** Instruction length in bytes, of a fused pair the first one's. */
-export function recordLength(view: DataView, record: number): number {
-  return view.getUint8(record + RECORD_LENGTH);
+  return { used, written, flags, checksChange };
 }

@@ -191,6 +191,7 @@ export const PENDING_NMI_AGAIN = 512; // one more NMI came before the first was 
 export const PENDING_INIT = 32;
 export const PENDING_SIPI = 64;
 export const PENDING_TIMER = 128; // the timer actor says that the TSC deadline or LAPIC timer expired
+export const PENDING_REGION = 1024; // the compiler has answered
 export const PENDING_STEP = 256; // the run loop wants control after one instruction
 
 // ACTIVITY values

@@ -38,10 +38,17 @@ export class Bench {
   readonly host = new HostOracle(this.background);
   readonly #rules = hostRules();
   readonly #engines = new Map<CaseMode, EngineOracle>();
+  readonly #heat: number;
+
+  /** `heat`: executions after which a block is compiled; 0 for the interpreter alone. */
+  constructor(heat = 0) {
+    this.#heat = heat;
+  }
 
   engine(mode: CaseMode): EngineOracle {
     let engine = this.#engines.get(mode);
-    if (engine === undefined) this.#engines.set(mode, (engine = new EngineOracle(mode, this.background)));
+    if (engine === undefined)
+      this.#engines.set(mode, (engine = new EngineOracle(mode, this.background, this.#heat)));
     return engine;
   }
 

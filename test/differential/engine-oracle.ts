@@ -54,8 +54,9 @@ export class EngineOracle {
   readonly #gpr: Uint8Array;
   #count = 0;
 
-  constructor(mode: CaseMode, background: Uint8Array) {
-    const machine = new BareMachine();
+  /** `heat`: executions after which a block is compiled; 0 for the interpreter alone. */
+  constructor(mode: CaseMode, background: Uint8Array, heat = 0) {
+    const machine = new BareMachine(undefined, heat);
     this.machine = machine;
     this.#mode = mode;
     this.#background = background;

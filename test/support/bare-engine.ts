@@ -36,13 +36,14 @@ let image: Parameters<typeof createEngine>[0]['image'] | undefined;
 
 function interpreterImage(): Parameters<typeof createEngine>[0]['image'] {
   if (image === undefined) {
-    const { bytes, shapes, helpers } = buildInterpreterModule(SEMANTICS, ROUTINES);
-    image = { module: new WebAssembly.Module(bytes), shapes, helpers };
+    const { bytes, shapes, helpers, traits } = buildInterpreterModule(SEMANTICS, ROUTINES);
+    image = { module: new WebAssembly.Module(bytes), shapes, helpers, traits };
   }
   return image;
 }
 
-export function buildBareEngine(ramBytes: number): BareEngine {
+/** `heat`: executions after which a block is compiled, in place; 0 for never. */
+export function buildBareEngine(ramBytes: number, heat = 0): BareEngine {
   const arena = new ArenaAllocator(2 ** 30);
   const allocate = (bytes: number): { offset: number; bytes: number } => arena.allocate(bytes, PAGE);
   const vcpus = [
@@ -83,6 +84,7 @@ export function buildBareEngine(ramBytes: number): BareEngine {
     bus,
     ports,
     image: interpreterImage(),
+    heat,
   });
   engine.reset.powerOn(0);
   lapic.reset();

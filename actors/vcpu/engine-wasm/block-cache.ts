@@ -6,6 +6,10 @@ import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
 import { HANDLER_INVALID } from '#shared/translate/interpreter-module.js';
 import {
+  CODE_TLB,
+  CODE_TLB_ENTRIES,
+  CODE_TLB_ENTRY_BYTES,
+  CODE_TLB_PAGE,
   JUMP_CACHE_BYTES,
   JUMP_CACHE_ENTRIES,
   JUMP_CACHE_HASH_SHIFT,
@@ -27,10 +31,13 @@ export interface Block {
   readonly mode: number;
   /** Its only instruction crosses into another page: arena address of that page; −1 otherwise. Such blocks are not linked to. */
   readonly crossing: number;
+  /** Its records are good: not dropped since. */
+  live: boolean;
 }
 
 const PAGE = 4096;
 const MODE_KEYS = 32;
+const MAX_REMEMBERED_PAGES = 4096;
 const NEVER_64 = BigInt.asIntN(64, BigInt(TLB_NEVER) * 0x0101_0101_0101_0101n);
 
 const offsetKey = (address: number, mode: number): number => (address % PAGE) * MODE_KEYS + mode;
@@ -47,6 +54,8 @@ export class BlockCache {
   /** The blocks that have code in a page, by the page's arena address. */
   readonly #pages = new Map<number, Block[]>();
   #next: number;
+  /** How often each page was dropped, as long as it is worth remembering. */
+  readonly #drops = new Map<number, number>();
   /** Grows whenever everything is dropped: arena offsets of records from before mean nothing. */
   generation = 0;
   /** Statistics. */
@@ -96,13 +105,35 @@ export class BlockCache {
     }
   }
 
+  /** Room that lives as long as the blocks do, as an arena offset; −1 when there is none. */
+  allocate(bytes: number): number {
+    const slots = Math.ceil(bytes / RECORD_BYTES);
+    if (this.#next + slots * RECORD_BYTES > this.#space.offset + this.#space.bytes) return -1;
+    const at = this.#next;
+    this.#next += slots * RECORD_BYTES;
+    return at;
+  }
+
+  /** A block's region covers another page too: whoever drops that drops the block. */
+  attach(block: Block, page: number): void {
+    this.#pages.get(page)?.push(block);
+  }
+
+  /** How often a page's code was dropped lately: a page that changes all the time is not worth compiling. */
+  dropsOf(page: number): number {
+    return this.#drops.get(page) ?? 0;
+  }
+
   /** Drops the blocks that have code in a page. */
   dropPage(page: number): void {
     const blocks = this.#pages.get(page);
     if (blocks === undefined) return;
     this.#pages.delete(page);
+    if (this.#drops.size >= MAX_REMEMBERED_PAGES) this.#drops.clear();
+    this.#drops.set(page, this.dropsOf(page) + 1);
     for (const block of blocks) {
       this.#blocks.get(Math.floor(block.address / PAGE))?.delete(offsetKey(block.address, block.mode));
+      block.live = false;
       this.dropped++;
       for (let i = 0; i < block.slots; i++)
         this.#i32[(block.record + i * RECORD_BYTES + RECORD_HANDLER) >>> 2] = HANDLER_INVALID;
@@ -123,7 +154,10 @@ export class BlockCache {
   }
 
   dropAll(): void {
-    for (const page of this.#pages.keys()) this.#codeMap.disclaim(page, this.#vcpu);
+    for (const [page, blocks] of this.#pages) {
+      this.#codeMap.disclaim(page, this.#vcpu);
+      for (const block of blocks) block.live = false;
+    }
     this.#blocks.clear();
     this.#pages.clear();
     this.#next = this.#space.offset;
@@ -154,5 +188,14 @@ export class BlockCache {
     this.#i32[at] = low;
     this.#i32[at + 1] = high;
     this.#i32[at + JUMP_CACHE_RECORD / 4] = record;
+  }
+
+  /** Enters a linear page into the code TLB that regions look into when they go on to another page. */
+  enterCodeTlb(user: number, low: number, high: number, page: number): void {
+    const index = (low >>> 12) & (CODE_TLB_ENTRIES - 1);
+    const at = (this.jumpCacheOffset(user) + CODE_TLB + index * CODE_TLB_ENTRY_BYTES) >>> 2;
+    this.#i32[at] = low & ~4095;
+    this.#i32[at + 1] = high;
+    this.#i32[at + CODE_TLB_PAGE / 4] = page;
   }
 }

@@ -7,9 +7,7 @@ import { DECODER_OPTIONS } from '#shared/translate/instruction-form.js';
 import type { SemanticsEntry } from '#shared/translate/emitter.js';
 import { HANDLER_HEAT, HANDLER_NEXT_BLOCK, HANDLER_STEP_END } from '#shared/translate/interpreter-module.js';
 import {
-  LINK_NEXT,
   LINK_NEXT_DELTA,
-  LINK_TAKEN,
   LINK_TAKEN_DELTA,
   RECORD_BYTES,
   RECORD_HANDLER,
@@ -25,6 +23,8 @@ const { Decoder, DecoderError, FlowControl, Instruction, OpKind } = iced;
 /** Instructions in a block at most; a record each, and two for a branch. */
 const MAX_INSTRUCTIONS = 64;
 export const MAX_BLOCK_SLOTS = (MAX_INSTRUCTIONS + 2) * 2;
+/** Of the heat threshold, for code that changes. */
+const MAX_DOUBLINGS = 12;
 /** Longest instruction. SDM vol. 2 §2.3.11. */
 export const MAX_INSTRUCTION_BYTES = 15;
 
@@ -54,9 +54,10 @@ export class BlockDecoder {
 
   /**
    * Decodes from `code` (the bytes from the block's start to the page's end, or those of one crossing instruction)
-   * into records at `record`. Gives undefined when not even the first instruction is complete in `code`.
+   * into records at `record`. Gives undefined when not even the first instruction is complete in `code`. `drops`: how often
+   * the page's code changed; each time doubles the heat that asks for a region.
    */
-  decode(code: Uint8Array, mode: number, record: number): DecodedBlock | undefined {
+  decode(code: Uint8Array, mode: number, record: number, drops: number): DecodedBlock | undefined {
     const bits = modeBits(mode);
     const decoder = new Decoder(bits, code, DECODER_OPTIONS);
     decoder.ip = 0n;
@@ -81,7 +82,7 @@ export class BlockDecoder {
         ended =
           entry === undefined || entry.endsBlock === true || instruction.flowControl !== FlowControl.Next;
       }
-      return { slots: this.#write(instructions, mode, record, bytes, ended, single), bytes };
+      return { slots: this.#write(instructions, mode, record, bytes, ended, single, drops), bytes };
     } finally {
       for (const { instruction } of instructions) instruction.free();
       decoder.free();
@@ -95,8 +96,9 @@ export class BlockDecoder {
     bytes: number,
     ended: boolean,
     single: boolean,
+    drops: number,
   ): number {
-    let slot = this.#writeHeat(record, mode, single);
+    let slot = this.#writeHeat(record, mode, single, drops);
     const long = (mode & MODE_CODE_MASK) === MODE_64;
     for (let i = 0; i < instructions.length; i++) {
       const { instruction, ipOffset, entry } = instructions[i]!;
@@ -118,29 +120,35 @@ export class BlockDecoder {
   }
 
   /** Only 64-bit code is compiled. */
-  #writeHeat(at: number, mode: number, single: boolean): number {
+  #writeHeat(at: number, mode: number, single: boolean, drops: number): number {
     if (this.#heat === 0 || single || (mode & MODE_CODE_MASK) !== MODE_64) return 0;
     this.#view.setUint32(at + RECORD_HANDLER, HANDLER_HEAT, true);
     this.#view.setUint16(at + RECORD_IP_OFFSET, 0, true);
-    this.#view.setInt32(at + RECORD_IMMEDIATE, this.#heat, true);
+    // A heat of 1 means everything, whatever it costs.
+    const doublings = this.#heat === 1 ? 0 : Math.min(drops, MAX_DOUBLINGS);
+    this.#view.setInt32(at + RECORD_IMMEDIATE, this.#heat * 2 ** doublings, true);
     return 1;
   }
 
   /** A block that just stops goes on with the block behind it, or leaves after a single step. */
   #writeEnd(at: number, bytes: number, single: boolean): number {
+    this.#clear(at);
+    this.#clear(at + RECORD_BYTES);
     this.#view.setUint32(at + RECORD_HANDLER, single ? HANDLER_STEP_END : HANDLER_NEXT_BLOCK, true);
     this.#view.setUint16(at + RECORD_IP_OFFSET, bytes, true);
-    this.#view.setInt32(at + LINK_NEXT, 0, true);
     this.#view.setInt32(at + LINK_NEXT_DELTA, bytes, true);
     return 2;
   }
 
+  /** Equal code gives equal slots. */
+  #clear(slot: number): void {
+    for (let word = 0; word < RECORD_BYTES; word += 4) this.#view.setInt32(slot + word, 0, true);
+  }
+
   #writeLinks(at: number, instruction: iced.Instruction, ipOffset: number): void {
     const view = this.#view;
-    view.setUint32(at + RECORD_BYTES + RECORD_HANDLER, 0, true);
-    view.setInt32(at + LINK_TAKEN, 0, true);
+    this.#clear(at + RECORD_BYTES);
     view.setInt32(at + LINK_TAKEN_DELTA, targetDelta(instruction), true);
-    view.setInt32(at + LINK_NEXT, 0, true);
     view.setInt32(at + LINK_NEXT_DELTA, ipOffset + instruction.length, true);
   }
 

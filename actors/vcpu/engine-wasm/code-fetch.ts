@@ -117,11 +117,20 @@ export class CodeFetch {
     return block;
   }
 
+  /** The block at a linear address, when its page was fetched from and it is decoded; without any effect. */
+  peek(low: number, high: number, user: number, mode: number): Block | undefined {
+    const page = this.#pages[user]!.get(pageNumber(low, high));
+    return page === undefined ? undefined : this.#p.blocks.find(page + (low & 4095), mode);
+  }
+
   /** Arena address of the page, translated for execution. */
   #pageOf(low: number, high: number, user: number): number {
     const key = pageNumber(low, high);
     const known = this.#pages[user]!.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#p.blocks.enterCodeTlb(user, low, high, known);
+      return known;
+    }
     const sign = high >> 15;
     if (sign !== 0 && sign !== -1) throw new GuestFault(13, 0);
     const gpa = this.#p.mmu.translate(low, high, ACCESS_EXECUTE | (user !== 0 ? ACCESS_USER : 0));
@@ -129,6 +138,7 @@ export class CodeFetch {
     // Code outside RAM is not executed: no device of this machine holds any.
     if (offset < 0) throw new GuestFault(13, 0);
     this.#pages[user]!.set(key, offset);
+    this.#p.blocks.enterCodeTlb(user, low, high, offset);
     const { pageShift, global } = this.#p.mmu.walk;
     if (pageShift > 12) this.#large.set(key, pageShift);
     if (user === 0 && !global) this.#localSupervisorCode = true;
@@ -152,11 +162,11 @@ export class CodeFetch {
       const record = blocks.reserve(MAX_BLOCK_SLOTS);
       // A block covers at most 64 instructions, most of them short: no need to copy a whole page.
       const code = u8.slice(address, Math.min(pageEnd, address + 192));
-      const decoded = decoder.decode(code, mode, record);
+      const decoded = decoder.decode(code, mode, record, blocks.dropsOf(page));
       if (decoded === undefined) return this.#decodeCrossing(address, low, high, mode, user);
       this.#claim(page, address, decoded.bytes);
       if (!sameBytes(u8, address, code, decoded.bytes)) continue;
-      const block: Block = { record, slots: decoded.slots, address, mode, crossing: -1 };
+      const block: Block = { record, slots: decoded.slots, address, mode, crossing: -1, live: true };
       blocks.add(block, [page]);
       return block;
     }
@@ -174,7 +184,7 @@ export class CodeFetch {
     for (let attempt = 0; attempt < 16; attempt++) {
       code.set(u8.subarray(address, page + 4096));
       code.set(u8.subarray(nextPage, nextPage + MAX_INSTRUCTION_BYTES), here);
-      const decoded = decoder.decode(code, mode | MODE_SINGLE, record);
+      const decoded = decoder.decode(code, mode | MODE_SINGLE, record, 0);
       // Fifteen bytes and no instruction: longer than one may be.
       if (decoded === undefined) throw new GuestFault(13, 0);
       this.#claim(page, address, here);
@@ -182,7 +192,7 @@ export class CodeFetch {
       this.#claim(nextPage, nextPage, there);
       if (!sameBytes(u8, address, code, here) || !sameBytes(u8, nextPage, code.subarray(here), there))
         continue;
-      const block: Block = { record, slots: decoded.slots, address, mode, crossing: nextPage };
+      const block: Block = { record, slots: decoded.slots, address, mode, crossing: nextPage, live: true };
       blocks.add(block, [page, nextPage]);
       return block;
     }

@@ -5,24 +5,34 @@ import { monotonicNs } from '#shared/base/clock.js';
 import { CodeMap } from '#shared/memory/code-map.js';
 import { GuestMemory } from '#shared/memory/guest-memory.js';
 import type { MachineLayout } from '#shared/memory/machine-layout.js';
+import { LocalCompiler } from '#shared/translate/local-compiler.js';
 import { RecordWriter } from '#shared/translate/record-writer.js';
+import { ShapeIndex } from '#shared/translate/region.js';
+import type { RegionService } from '#shared/translate/region-service.js';
 import { CpuReset } from '#shared/x86/cpu-reset.js';
 import type { InterruptFabric } from '#shared/x86/interrupt-fabric.js';
 import type { Lapic } from '#shared/x86/lapic.js';
 import { MsrFile } from '#shared/x86/msr.js';
-import { SEMANTICS } from '#shared/x86/semantics/index.js';
+import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 import { BlockCache } from './block-cache.js';
 import { BlockDecoder } from './block-decoder.js';
 import { CodeFetch } from './code-fetch.js';
 import { Cpu, type PortBus } from './cpu.js';
 import { Engine, type InterpreterImage } from './engine.js';
-import { RegionCompiler } from './region-compiler.js';
+import { RegionTier } from './region-tier.js';
 import { FlushRequests } from './flush-request.js';
 import { Mmu, type PhysicalBus } from './mmu.js';
 import { Tlb } from './tlb.js';
 
 /** The parts of a machine's layout that an engine needs. */
 export type EngineLayout = Pick<MachineLayout, 'ram' | 'vcpus' | 'shared'>;
+
+export interface EngineImage extends InterpreterImage {
+  /** Shape names in table order. */
+  readonly shapes: readonly string[];
+  /** By table index, see shared/translate/handler-traits.ts. */
+  readonly traits: readonly number[];
+}
 
 export interface EngineOptions {
   readonly memory: WebAssembly.Memory;
@@ -32,9 +42,13 @@ export interface EngineOptions {
   readonly lapic: Lapic;
   readonly bus: PhysicalBus;
   readonly ports: PortBus;
-  readonly image: InterpreterImage & { readonly shapes: readonly string[] };
+  readonly image: EngineImage;
   /** Executions after which a block is compiled; 0 keeps everything in the interpreter tier. */
   readonly heat?: number;
+  /** Who compiles regions; in place when absent. */
+  readonly regionService?: RegionService | undefined;
+  /** Grows with each worker that runs this vCPU. */
+  readonly generation?: number;
   interceptException?(vector: number, errorCode: number): boolean;
   traceInstruction?(): void;
 }
@@ -48,10 +62,13 @@ export interface CreatedEngine {
   readonly mmu: Mmu;
 }
 
-let image: (InterpreterImage & { readonly shapes: readonly string[] }) | undefined;
+/** Tickets of one generation. */
+const TICKETS = 1e6;
+
+let image: EngineImage | undefined;
 
 /** The interpreter module that the build generated; compiled once per thread. */
-export function loadInterpreterImage(): InterpreterImage & { readonly shapes: readonly string[] } {
+export function loadInterpreterImage(): EngineImage {
   if (image !== undefined) return image;
   const beside = new URL('../../../shared/translate/', import.meta.url);
   // Tests run the sources; what the build generates is in dist alone.
@@ -59,12 +76,21 @@ export function loadInterpreterImage(): InterpreterImage & { readonly shapes: re
     ? beside
     : new URL('../../../dist/shared/translate/', import.meta.url);
   const file = (name: string): URL => new URL(name, folder);
-  const { shapes, helpers } = JSON.parse(readFileSync(file('interpreter.json'), 'utf8')) as {
+  const { shapes, helpers, traits } = JSON.parse(readFileSync(file('interpreter.json'), 'utf8')) as {
     shapes: string[];
     helpers: string[];
+    traits: number[];
   };
-  image = { module: new WebAssembly.Module(readFileSync(file('interpreter.wasm'))), shapes, helpers };
+  image = { module: new WebAssembly.Module(readFileSync(file('interpreter.wasm'))), shapes, helpers, traits };
   return image;
+}
+
+let shapes: ShapeIndex | undefined;
+
+/** What handlers mean, for compiling in place; made once per thread. */
+function shapeIndex(names: readonly string[]): ShapeIndex {
+  shapes ??= new ShapeIndex(SEMANTICS, names);
+  return shapes;
 }
 
 export function createEngine(options: EngineOptions): CreatedEngine {
@@ -114,8 +140,20 @@ export function createEngine(options: EngineOptions): CreatedEngine {
     lapic,
     reset,
     nowNs: monotonicNs,
-    regionCompiler: (imports, table) =>
-      new RegionCompiler({ view, i32, blocks, imports, table, shapes: options.image.shapes }),
+    regionTier: (imports, table) =>
+      new RegionTier({
+        view,
+        i32,
+        cpu: own.state.offset >>> 2,
+        blocks,
+        code,
+        traits: Uint8Array.from(options.image.traits),
+        heat: options.heat ?? 0,
+        service: options.regionService ?? new LocalCompiler(() => shapeIndex(options.image.shapes), ROUTINES),
+        imports,
+        table,
+        firstTicket: (options.generation ?? 1) * TICKETS,
+      }),
     ...(options.interceptException && { interceptException: options.interceptException }),
     ...(options.traceInstruction && { traceInstruction: options.traceInstruction }),
   });

@@ -11,7 +11,8 @@ import { deliverDebug, deliverEvent, DR6_BS } from './helpers/exceptions.js';
 import { HELPERS } from './helpers/index.js';
 import type { FlushRequests } from './flush-request.js';
 import type { Mmu } from './mmu.js';
-import type { RegionCompiler, RegionImports } from './region-compiler.js';
+import type { RegionImports, RegionSlow, RegionTier } from './region-tier.js';
+import { REGION_SLOW_PATHS, regionSlowName } from '#shared/translate/region-slow.js';
 import { RECORD_IP_OFFSET } from '#shared/translate/op-record.js';
 import type { RunResult } from '../engine.js';
 import type { CpuReset } from '#shared/x86/cpu-reset.js';
@@ -38,8 +39,8 @@ export interface EngineParts {
   readonly lapic: Lapic;
   readonly reset: CpuReset;
   nowNs(): number;
-  /** Makes the compiled tier's compiler over the interpreter's imports and function table. */
-  regionCompiler(imports: RegionImports, table: WebAssembly.Table): RegionCompiler;
+  /** Makes the compiled tier over the interpreter's imports and function table. */
+  regionTier(imports: RegionImports, table: WebAssembly.Table): RegionTier;
   /** Sees an exception before it is delivered; true keeps it from the guest and ends run(). For test harnesses. */
   interceptException?(vector: number, errorCode: number): boolean;
   /** Runs one instruction at a time and is called before each, RIP in the state page. */
@@ -52,10 +53,16 @@ const RF = 1 << 16;
 const NMI_VECTOR = 2;
 const NMIS = S.PENDING_NMI | S.PENDING_NMI_AGAIN;
 
+interface InterpreterImports extends WebAssembly.Imports {
+  readonly env: { readonly memory: WebAssembly.Memory };
+  readonly slow: Readonly<Record<string, (record: number, argument: number) => number>>;
+  readonly helper: RegionImports['helper'];
+}
+
 export class Engine {
   readonly #p: EngineParts;
   readonly #enter: (record: number, cpu: number) => number;
-  readonly regions: RegionCompiler;
+  readonly regions: RegionTier;
   readonly #i32: Int32Array;
   readonly #base: number;
   /** Statistics: entries into generated code by the value that it left with. */
@@ -71,15 +78,18 @@ export class Engine {
     const helper = Object.fromEntries(
       parts.image.helpers.map((name, i) => [name, imports.helper[String(i)]!]),
     );
-    this.regions = parts.regionCompiler(
-      { ...imports, helper, routine: instance.exports },
+    const slow = Object.fromEntries(
+      REGION_SLOW_PATHS.map((path) => [path, instance.exports[regionSlowName(path)] as RegionSlow]),
+    );
+    this.regions = parts.regionTier(
+      { env: imports.env, helper, slow, routine: instance.exports },
       instance.exports['table'] as WebAssembly.Table,
     );
     this.#enter = instance.exports['enter'] as (record: number, cpu: number) => number;
     parts.cpu.modeChanged();
   }
 
-  #imports(names: readonly string[]): Pick<RegionImports, 'env' | 'slow' | 'helper'> {
+  #imports(names: readonly string[]): InterpreterImports {
     const { mmu, cpu, memory } = this.#p;
     const guard =
       (work: (record: number, argument: number) => void) =>
@@ -88,7 +98,8 @@ export class Engine {
           work(record, argument);
           return S.EXIT_NONE;
         } catch (fault) {
-          this.#syncIp(record);
+          // A region has told RIP.
+          if (record !== 0) this.#syncIp(record);
           return this.#fault(fault);
         }
       };
@@ -195,10 +206,11 @@ export class Engine {
     }
   }
 
-  /** The block at RIP ran often: compiles its region. */
+  /** The block at RIP ran often: asks for its region. */
   #compile(): void {
     try {
-      this.regions.compile(this.#p.code.lookup(false));
+      this.regions.request(this.#p.code.lookup(false));
+      this.regions.collect();
     } catch (fault) {
       // The translation changed just now: the run loop will meet the same fault.
       if (!(fault instanceof GuestFault)) throw fault;
@@ -343,6 +355,10 @@ export class Engine {
     if ((pending & S.PENDING_CODE_WRITE) !== 0) {
       this.#clear(S.PENDING_CODE_WRITE);
       blocks.dropStalePages();
+    }
+    if ((pending & S.PENDING_REGION) !== 0) {
+      this.#clear(S.PENDING_REGION);
+      this.regions.collect();
     }
     if ((pending & S.PENDING_TIMER) !== 0) {
       this.#clear(S.PENDING_TIMER);

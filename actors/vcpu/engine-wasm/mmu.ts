@@ -6,7 +6,7 @@ import { acquireLock, releaseLock } from '#shared/memory/lock-word.js';
 import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
 import type { GuestMemory } from '#shared/memory/guest-memory.js';
-import { RECORD_SEGMENT } from '#shared/translate/op-record.js';
+import { RECORD_SEGMENT, SLOW_STACK_SEGMENT } from '#shared/translate/op-record.js';
 import {
   CPL,
   CR2,
@@ -82,10 +82,12 @@ export class Mmu {
     throw new GuestFault(14, this.walk.errorCode);
   }
 
+  /** `record`: the access's, {@link STACK_ACCESS} or {@link OTHER_ACCESS} for a region's, 0 for none. */
   #checkCanonical(high: number, record: number): void {
     const sign = high >> 15;
     if (sign === 0 || sign === -1) return;
-    const stack = record !== 0 && (this.#p.u8[record + RECORD_SEGMENT] === SS || this.#isStackTop());
+    const named = record === STACK_ACCESS || (record > 0 && this.#p.u8[record + RECORD_SEGMENT] === SS);
+    const stack = record !== 0 && (named || this.#isStackTop());
     throw new GuestFault(stack ? 12 : 13, 0);
   }
 
@@ -228,16 +230,18 @@ export class Mmu {
 
   // The imports of generated code (shared/translate/memory-builder.ts).
 
-  slowRead(record: number, bytes: number): void {
+  slowRead(record: number, argument: number): void {
+    const bytes = argument & 0xff;
     const low = this.#p.i32[this.#cpu + SLOW_ADDRESS / 4]!;
     const high = this.#p.i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!;
-    this.readInto(low, high, bytes, this.dataAccess(), this.#base + SLOW_DATA, record);
+    this.readInto(low, high, bytes, this.dataAccess(), this.#base + SLOW_DATA, accessOf(record, argument));
   }
 
-  slowWrite(record: number, bytes: number): void {
+  slowWrite(record: number, argument: number): void {
+    const bytes = argument & 0xff;
     const low = this.#p.i32[this.#cpu + SLOW_ADDRESS / 4]!;
     const high = this.#p.i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!;
-    this.writeFrom(low, high, bytes, this.dataAccess(), this.#base + SLOW_DATA, record);
+    this.writeFrom(low, high, bytes, this.dataAccess(), this.#base + SLOW_DATA, accessOf(record, argument));
   }
 
   slowModifyBegin(record: number, argument: number): void {
@@ -247,13 +251,13 @@ export class Mmu {
     const low = i32[this.#cpu + SLOW_ADDRESS / 4]!;
     const high = i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!;
     const access = this.dataAccess();
-    this.#checkCanonical(high, record);
+    this.#checkCanonical(high, accessOf(record, argument));
     if (this.debug?.armed === true) this.debug.noteAccess(low, high, bytes, true);
     const room = 4096 - (low & 4095);
     const crosses = bytes > room;
     const nextLow = (low + room) | 0;
     const nextHigh = nextLow === 0 ? high + 1 : high;
-    if (crosses) this.#checkCanonical(nextHigh, record);
+    if (crosses) this.#checkCanonical(nextHigh, accessOf(record, argument));
     const offset = this.#resolve(low, high, access | ACCESS_WRITE);
     if (crosses) this.#resolve(nextLow, nextHigh, access | ACCESS_WRITE);
     if (!crosses && offset >= 0 && (!lock || (low & (bytes - 1)) === 0)) {
@@ -263,7 +267,7 @@ export class Mmu {
     }
     if (lock) this.acquire();
     this.#bounced = true;
-    this.readInto(low, high, bytes, access, this.#base + SLOW_DATA, record);
+    this.readInto(low, high, bytes, access, this.#base + SLOW_DATA, accessOf(record, argument));
     i32[this.#cpu + HELPER_ARG0 / 4] = this.#base + SLOW_DATA;
   }
 
@@ -276,7 +280,7 @@ export class Mmu {
     }
     const low = i32[this.#cpu + SLOW_ADDRESS / 4]!;
     const high = i32[this.#cpu + SLOW_ADDRESS / 4 + 1]!;
-    this.writeFrom(low, high, bytes, this.dataAccess(), this.#base + SLOW_DATA, record);
+    this.writeFrom(low, high, bytes, this.dataAccess(), this.#base + SLOW_DATA, accessOf(record, argument));
     if (this.#locked) this.release();
   }
 
@@ -296,6 +300,15 @@ export class Mmu {
   abandon(): void {
     if (this.#locked) this.release();
   }
+}
+
+/** Regions have no records of their own: their accesses say by a bit of the argument what a record would. */
+const STACK_ACCESS = -1;
+const OTHER_ACCESS = -2;
+
+function accessOf(record: number, argument: number): number {
+  if (record !== 0) return record;
+  return (argument & SLOW_STACK_SEGMENT) !== 0 ? STACK_ACCESS : OTHER_ACCESS;
 }
 
 /** The TLB set that an access goes through. */

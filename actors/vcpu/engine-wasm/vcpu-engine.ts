@@ -11,10 +11,12 @@ import type { VcpuEngine } from '../engine.js';
 import type { EngineTier, VcpuParams } from '../protocol.js';
 import { copyPagesIn, copyPagesOut } from '../saved-pages.js';
 import { createBus, traceInstructions } from '../traced-bus.js';
+import { openCompilerLink } from './compiler-link.js';
 import { createEngine, loadInterpreterImage } from './create-engine.js';
+import type { RegionTier } from './region-tier.js';
 
-/** Executions of a block before its region is compiled; a compilation costs about as much as 100,000 instructions. */
-const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 20_000, compiled: 1 };
+/** Executions of a block before its region is asked for. */
+const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 4000, compiled: 1 };
 
 export function createWasmEngine(context: ActorContext): VcpuEngine {
   const params = context.params as VcpuParams;
@@ -33,6 +35,8 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
     ports: bus,
     image: loadInterpreterImage(),
     heat: HEAT[params.tier],
+    regionService: openCompilerLink(context),
+    generation: context.generation,
     ...traceInstructions(context, vcpu),
   });
   const pages = layout.vcpus[vcpu]!;
@@ -93,6 +97,12 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
       blocks: { decoded: blocks.decoded, dropped: blocks.dropped },
       tlb: { fills: tlb.fills, flushes: tlb.flushes },
       mmioAccesses: mmu.mmioAccesses,
+      regions: describeRegions(engine.regions),
     }),
   };
+}
+
+function describeRegions(regions: RegionTier): Record<string, number> {
+  const { live, requested, installed, refused, evicted, late, bytes, spentMs } = regions;
+  return { live, requested, installed, refused, evicted, late, bytes, spentMs };
 }

@@ -1,0 +1,159 @@
+// The compiler actor: turns hot guest code into WebAssembly, off the vCPUs' threads. Takes requests from all vCPUs in turn,
+// several at a time into one module, and answers with the module's bytes, which it has compiled before: the vCPU's own
+// compilation of the same bytes finds the machine code made. Keeps nothing that a successor could not make again.
+
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
+import { monotonicNs } from '#shared/base/clock.js';
+import { assert } from '#shared/base/error.js';
+import { signalWord } from '#shared/ipc/doorbell.js';
+import type { MailboxReceiver } from '#shared/ipc/mailbox.js';
+import { MailboxSender } from '#shared/ipc/mailbox.js';
+import { mailboxName } from '#shared/memory/machine-layout.js';
+import { ShapeIndex } from '#shared/translate/region.js';
+import { type RegionRequest, decodeRegionRequest } from '#shared/translate/region-request.js';
+import type { CompiledModule, CompiledRegion } from '#shared/translate/region-service.js';
+import { PENDING, PENDING_REGION } from '#shared/x86/cpu-state.js';
+import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
+import { CodeStore } from './code-store.js';
+import { ANSWER_KIND, type CompilerParams, REQUEST_KIND, answerBytes, encodeAnswer } from './protocol.js';
+import { createWarmer } from './warmer.js';
+
+/** Requests of one vCPU that go into one module. */
+const BATCH = 8;
+/** Bytes of requests after which a batch takes no more. */
+const BATCH_BYTES = 24 * 1024;
+/** How soon to look again when a vCPU takes no answers: it does not ring. */
+const RETRY_NS = 2e6;
+const STORE_BYTES = 64 * 2 ** 20;
+
+interface Client {
+  readonly receiver: MailboxReceiver;
+  readonly sender: MailboxSender;
+  readonly pendingWord: number;
+  /** Answers that found no room. */
+  readonly unsent: CompiledModule[];
+}
+
+interface Asked {
+  readonly ticket: number;
+  readonly key: string;
+  readonly request: RegionRequest;
+}
+
+export function createCompiler(ctx: ActorContext): ActorBehaviour {
+  const { vcpus } = ctx.params as CompilerParams;
+  const { views } = ctx;
+  const clients = vcpus.map((name, index) => openClient(ctx, name, index));
+  const store = new CodeStore({
+    shapes: loadShapes(),
+    routines: ROUTINES,
+    warm: createWarmer(ctx.memory),
+    beat: ctx.beat,
+    limitBytes: STORE_BYTES,
+  });
+  let first = 0;
+
+  function send(client: Client): void {
+    while (client.unsent.length > 0 && client.sender.hasRoom) {
+      const answer = fitting(client.unsent.shift()!, client.sender.payloadBytes);
+      const payload = client.sender.reserve();
+      const length = answerBytes(answer);
+      encodeAnswer(answer, views.u8.subarray(payload, payload + length));
+      client.sender.post(payload, ANSWER_KIND, length);
+      signalWord(views.i32, client.pendingWord, PENDING_REGION);
+    }
+  }
+
+  /** One batch of one vCPU; true when there was one. */
+  function serve(client: Client): boolean {
+    send(client);
+    if (client.unsent.length > 0) return false;
+    const asked: Asked[] = [];
+    for (let n = 0, bytes = 0; n < BATCH && bytes < BATCH_BYTES; n++) {
+      const payload = client.receiver.peek();
+      if (payload < 0) break;
+      const { kind, length } = client.receiver;
+      bytes += length;
+      const message =
+        kind === REQUEST_KIND ? readRequest(views.u8.slice(payload, payload + length)) : undefined;
+      if (message !== undefined) asked.push(message);
+      client.receiver.complete();
+    }
+    if (asked.length === 0) return false;
+    ctx.failpoint('compile');
+    client.unsent.push(...answer(store, asked));
+    send(client);
+    return true;
+  }
+
+  return {
+    poll: () => {
+      for (let i = 0; i < clients.length; i++) {
+        const client = clients[(first + i) % clients.length]!;
+        if (!serve(client)) continue;
+        first = (first + i + 1) % clients.length;
+        return true;
+      }
+      return false;
+    },
+    nextDeadlineNs: () =>
+      clients.some(({ unsent }) => unsent.length > 0) ? monotonicNs() + RETRY_NS : Infinity,
+    pause: () => {},
+    resume: () => {},
+    save: () => new Uint8Array(0),
+    restore: () => {},
+    reset: () => {},
+    halt: () => {},
+    inspect: () => ({ compiled: store.compiled, reused: store.reused, compileMs: store.compileMs }),
+  };
+}
+
+/** A module that no message can carry is as good as none. */
+function fitting(answer: CompiledModule, limitBytes: number): CompiledModule {
+  if (answerBytes(answer) <= limitBytes) return answer;
+  const regions = answer.regions.map(({ ticket }) => ({ ticket, index: -1, links: 0 }));
+  return { id: answer.id, bytes: new Uint8Array(0), regions };
+}
+
+function openClient(ctx: ActorContext, vcpu: string, index: number): Client {
+  const region = ctx.layout.mailboxes[mailboxName(ctx.name, vcpu)];
+  const own = ctx.layout.actors[vcpu];
+  assert(region !== undefined && own !== undefined, `${vcpu} has a mailbox for answers`);
+  const options = { ...ctx.senderOptions, postsOnly: true };
+  return {
+    receiver: ctx.receiveFrom(vcpu),
+    sender: new MailboxSender(ctx.views, region, own.doorbell, options),
+    pendingWord: (ctx.layout.vcpus[index]!.state.offset + PENDING) >>> 2,
+    unsent: [],
+  };
+}
+
+function readRequest(message: Uint8Array): Asked | undefined {
+  if (message.length < 4) return undefined;
+  const ticket = new DataView(message.buffer, message.byteOffset).getUint32(0, true);
+  const bytes = message.slice(4);
+  const request = decodeRegionRequest(bytes);
+  if (request === undefined) return undefined;
+  return { ticket, key: createHash('sha256').update(bytes).digest('base64'), request };
+}
+
+/** Answers to some requests, one for each module that they are in. */
+function answer(store: CodeStore, asked: readonly Asked[]): CompiledModule[] {
+  const found = store.find(asked);
+  const modules = new Map<number, { bytes: Uint8Array<ArrayBuffer>; regions: CompiledRegion[] }>();
+  found.forEach(({ module, index, links }, i) => {
+    let entry = modules.get(module.id);
+    if (entry === undefined) modules.set(module.id, (entry = { bytes: module.bytes, regions: [] }));
+    entry.regions.push({ ticket: asked[i]!.ticket, index, links });
+  });
+  return [...modules].map(([id, { bytes, regions }]) => ({ id, bytes, regions }));
+}
+
+/** The shapes in the order of the interpreter that the build generated. */
+function loadShapes(): ShapeIndex {
+  const file = new URL('../../shared/translate/interpreter.json', import.meta.url);
+  const { shapes } = JSON.parse(readFileSync(file, 'utf8')) as { shapes: string[] };
+  return new ShapeIndex(SEMANTICS, shapes);
+}

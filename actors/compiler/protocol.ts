@@ -1,0 +1,63 @@
+// Messages between the vCPUs and the compiler. A vCPU posts requests to the mailbox `vcpu-N->compiler`; answers come by
+// `compiler->vcpu-N`, and PENDING_REGION tells the vCPU that one waits. A request that is never answered costs speed only.
+
+import type { CompiledModule } from '#shared/translate/region-service.js';
+import { MAX_REGION_BYTES } from '#shared/translate/region-request.js';
+
+export const COMPILER_NAME = 'compiler';
+
+/** u32 ticket, then a request (shared/translate/region-request.ts). */
+export const REQUEST_KIND = 1;
+/** u32 ×4: module id, regions, bytes of the module, 0; u32 ×4 each region: ticket, index, links, 0; then the module. */
+export const ANSWER_KIND = 2;
+
+export const REQUEST_ENTRIES = 16;
+export const REQUEST_PAYLOAD_BYTES = 4 + MAX_REGION_BYTES;
+export const ANSWER_ENTRIES = 4;
+export const ANSWER_PAYLOAD_BYTES = 384 * 1024;
+const HEADER_BYTES = 16;
+const REGION_BYTES = 16;
+
+export interface CompilerParams {
+  readonly vcpus: readonly string[];
+}
+
+/** Bytes of an answer, or more than fit into a message. */
+export function answerBytes(answer: CompiledModule): number {
+  return HEADER_BYTES + answer.regions.length * REGION_BYTES + answer.bytes.length;
+}
+
+/** Lays an answer out in a message's payload. */
+export function encodeAnswer(answer: CompiledModule, payload: Uint8Array): void {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  const { id, bytes, regions } = answer;
+  [id, regions.length, bytes.length, 0].forEach((word, i) => view.setInt32(i * 4, word, true));
+  regions.forEach(({ ticket, index, links }, i) => {
+    const at = HEADER_BYTES + i * REGION_BYTES;
+    [ticket, index, links, 0].forEach((word, j) => view.setInt32(at + j * 4, word, true));
+  });
+  payload.set(bytes, HEADER_BYTES + regions.length * REGION_BYTES);
+}
+
+/** Reads an answer; undefined when the payload is none. Copies the module. */
+export function decodeAnswer(payload: Uint8Array): CompiledModule | undefined {
+  if (payload.length < HEADER_BYTES) return undefined;
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  const count = view.getUint32(4, true);
+  const length = view.getUint32(8, true);
+  const start = HEADER_BYTES + count * REGION_BYTES;
+  if (start + length > payload.length) return undefined;
+  const regions = Array.from({ length: count }, (_, i) => {
+    const at = HEADER_BYTES + i * REGION_BYTES;
+    return {
+      ticket: view.getInt32(at, true),
+      index: view.getInt32(at + 4, true),
+      links: view.getInt32(at + 8, true),
+    };
+  });
+  return {
+    id: view.getInt32(0, true),
+    bytes: Uint8Array.from(payload.subarray(start, start + length)),
+    regions,
+  };
+}
