@@ -84,6 +84,8 @@ export interface Computation {
   zeroExtend(a: Value, bits: number): Value;
   /** Copies bit `bits`−1 upwards; the type stays. */
   signExtend(a: Value, bits: number): Value;
+  /** An integer that is known while the code is written (a constant, or an operand of an instruction that the tier knows), zero-extended; meanings may then be shorter. */
+  known(value: Value): number | undefined;
   /** An integer constant of the type that operands of `bits` have. */
   constant(bits: OperandBits, value: bigint | number): Value;
   /** Converts i32 ↔ i64 (zero-extending or wrapping) to the type that operands of `bits` have. */
@@ -135,8 +137,8 @@ export interface Emitter extends Computation {
    * A `Value` is a segment register number (i32) that only the record knows: `Operands.segment()` of strings, XLAT and POP to memory.
    */
   linear(segment: number | Value, offset: Value, bytes: number, access: 'read' | 'write'): Value;
-  /** 1, 2, 4 → i32 (zero-extended), 8 → i64, 16 → v128. */
-  load(linear: Value, bytes: number): Value;
+  /** 1, 2, 4 → i32 (zero-extended), 8 → i64, 16 → v128; 4 and 8 → f32 and f64 with `float`. */
+  load(linear: Value, bytes: number, float?: boolean): Value;
   store(linear: Value, bytes: number, value: Value): void;
   /** Read-modify-write at a linear address, as {@link Operands.modify}: probes for write first, atomic under LOCK. */
   modifyAt(linear: Value, bytes: number, change: (old: Value) => Value): { old: Value; value: Value };
@@ -207,6 +209,10 @@ export interface Operands {
   read(index: number, displacement?: Value): Value;
   /** Scalar read of the low `bits` of an operand (vector registers: the low lane; memory: just those bytes). i32, or i64 for 64. */
   readLow(index: number, bits: 8 | 16 | 32 | 64): Value;
+  /** As `readLow`, as a floating-point number: f32 or f64. */
+  readScalar(index: number, bits: 32 | 64): Value;
+  /** As `writeLow`, of an f32 or f64. */
+  writeScalar(index: number, bits: 32 | 64, value: Value): void;
   write(index: number, value: Value): void;
   /** Vector registers: replaces the low `bits`, keeps the rest; memory: stores just those bytes. */
   writeLow(index: number, bits: 8 | 16 | 32 | 64, value: Value): void;

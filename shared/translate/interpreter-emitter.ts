@@ -18,7 +18,7 @@ import {
   SEGMENT_BYTES,
   SEGMENT_LIMIT,
 } from '#shared/x86/cpu-state.js';
-import type { Emitter, HelperOptions, OperandBits, Value } from './emitter.js';
+import type { Emitter, HelperOptions, OperandBits, Value, ValueType } from './emitter.js';
 import type { HandlerShape } from './handler-shape.js';
 import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
 import {
@@ -92,7 +92,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   }
 
   /** Reads the state page at an offset that is known at run time only. */
-  loadStateAt(offset: Value, instruction: string, type: 'i32' | 'i64' | 'v128'): Value {
+  loadStateAt(offset: Value, instruction: string, type: ValueType): Value {
     return this.loadArena(this.add(this.cpu, offset), instruction, type);
   }
 

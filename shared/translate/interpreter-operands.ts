@@ -136,6 +136,19 @@ export class InterpreterOperands implements Operands {
     return this.#e.loadStateAt(this.#offset(index), STATE_LOAD[bits], typeOf(bits));
   }
 
+  readScalar(index: number, bits: 32 | 64): Value {
+    if (this.kind(index) === 'memory')
+      return this.#e.load(this.linearAddress(index, bits / 8, 'read'), bits / 8, true);
+    const type = bits === 64 ? 'f64' : 'f32';
+    return this.#e.loadStateAt(this.#offset(index), `${type}.load`, type);
+  }
+
+  writeScalar(index: number, bits: 32 | 64, value: Value): void {
+    if (this.kind(index) === 'memory')
+      this.#e.store(this.linearAddress(index, bits / 8, 'write'), bits / 8, value);
+    else this.#e.storeStateAt(this.#offset(index), bits === 64 ? 'f64.store' : 'f32.store', value);
+  }
+
   write(index: number, value: Value): void {
     const { kind, bits } = this.#operand(index);
     if (kind === 'memory') this.#e.store(this.linearAddress(index, bits / 8, 'write'), bits / 8, value);

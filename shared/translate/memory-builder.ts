@@ -18,7 +18,7 @@ import {
   SS,
   TLB_BASE,
 } from '#shared/x86/cpu-state.js';
-import type { OperandBits, Value } from './emitter.js';
+import type { OperandBits, Value, ValueType } from './emitter.js';
 import { FlagBuilder } from './flag-builder.js';
 import { TLB_ADDEND, TLB_ENTRIES, TLB_READ_TAG, TLB_WRITE_TAG } from './op-record.js';
 
@@ -124,10 +124,10 @@ export abstract class MemoryBuilder extends FlagBuilder {
     return this.add(this.wrap(linear), this.take('i32'));
   }
 
-  load(linear: Value, bytes: number): Value {
+  load(linear: Value, bytes: number, float = false): Value {
     const entry = this.#entry(linear);
-    const type = bytes === 16 ? 'v128' : bytes === 8 ? 'i64' : 'i32';
-    const name = LOAD[bytes]!;
+    const type = float ? (bytes === 8 ? 'f64' : 'f32') : bytes === 16 ? 'v128' : bytes === 8 ? 'i64' : 'i32';
+    const name = float ? `${type}.load` : LOAD[bytes]!;
     return this.valueOn(
       this.#hits(linear, entry, TLB_READ_TAG, bytes),
       type,
@@ -141,7 +141,7 @@ export abstract class MemoryBuilder extends FlagBuilder {
     );
   }
 
-  protected loadArena(address: Value, name: string, type: 'i32' | 'i64' | 'v128', offset = 0): Value {
+  protected loadArena(address: Value, name: string, type: ValueType, offset = 0): Value {
     this.push(address);
     this.code.memory(name, offset);
     return this.take(type);
@@ -149,7 +149,8 @@ export abstract class MemoryBuilder extends FlagBuilder {
 
   store(linear: Value, bytes: number, value: Value): void {
     const entry = this.#entry(linear);
-    const name = STORE[bytes]!;
+    const float = value.type === 'f32' || value.type === 'f64';
+    const name = float ? `${value.type}.store` : STORE[bytes]!;
     this.branchOn(
       this.#hits(linear, entry, TLB_WRITE_TAG, bytes),
       () => {

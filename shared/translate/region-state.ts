@@ -62,6 +62,8 @@ const STORE_KINDS: Readonly<Record<string, StateKind>> = {
   'i32.store': 'i32',
   'i64.store': 'i64',
   'v128.store': 'v128',
+  'f32.store': 'f32',
+  'f64.store': 'f64',
 };
 
 export abstract class RegionState extends InterpreterEmitter {
@@ -133,7 +135,7 @@ export abstract class RegionState extends InterpreterEmitter {
 
   // Registers are locals.
 
-  override loadStateAt(offset: Value, instruction: string, type: 'i32' | 'i64' | 'v128'): Value {
+  override loadStateAt(offset: Value, instruction: string, type: ValueType): Value {
     const at = Number(this.constantOf(offset)!);
     if (instruction === 'i32.load8_u') return this.getState('u8', at);
     return this.getState(instruction === 'i32.load16_u' ? 'u16' : type, at);

@@ -44,6 +44,12 @@ export class ValueBuilder {
     return (value as BuiltValue).constant;
   }
 
+  known(value: Value): number | undefined {
+    const constant = this.constantOf(value);
+    if (constant === undefined) return undefined;
+    return Number(BigInt.asUintN(value.type === 'i32' ? 32 : 64, constant));
+  }
+
   i32(value: number): Value {
     const built: BuiltValue = { type: 'i32', constant: BigInt(value | 0) };
     return built;

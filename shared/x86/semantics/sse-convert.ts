@@ -44,7 +44,7 @@ export const CONVERT = {
 export const CONVERT_TRUNCATE = 1;
 
 function scalarToHelper(e: Emitter, raw: Value, number: number): void {
-  e.setState(raw.type === 'i64' ? 'i64' : 'i32', VECTOR_SCRATCH, raw);
+  e.setState(raw.type, VECTOR_SCRATCH, raw);
   simdHelper(e, 'sse_convert', [e.i32(number)]);
 }
 
@@ -56,7 +56,7 @@ function fromInteger(shape: 'ss' | 'sd'): Semantics {
     const l = new Lanes(e, shape);
     const result = e.op(`f${l.bits}.convert_i${bits}_s`, [source]);
     if (shape === 'sd' && bits === 32) {
-      op.writeLow(0, 64, l.toBits(result));
+      op.writeScalar(0, 64, result);
       return;
     }
     const limit = shape === 'sd' ? 1n << 53n : 1n << 24n;
@@ -67,11 +67,11 @@ function fromInteger(shape: 'ss' | 'sd'): Semantics {
       scalarToHelper(e, wide, shape === 'sd' ? CONVERT.i64ToSd : CONVERT.i64ToSs);
       return l.getScratch();
     };
-    const quick = (): Value => l.toBits(result);
-    const value = e.unlessRare(exact, l.rawType, quick, () =>
-      quickOr(e, e.i32(1), () => e.i32(UNKNOWN), l.rawType, quick, slow),
+    const quick = (): Value => result;
+    const value = e.unlessRare(exact, l.type, quick, () =>
+      quickOr(e, e.i32(1), () => e.i32(UNKNOWN), l.type, quick, slow),
     );
-    op.writeLow(0, l.bits, value);
+    op.writeScalar(0, l.bits, value);
   };
 }
 
@@ -80,8 +80,7 @@ function toInteger(shape: 'ss' | 'sd', truncate: boolean): Semantics {
   return (e, op) => {
     const bits = op.bitsOf(0) === 64 ? 64 : 32;
     const l = new Lanes(e, shape);
-    const raw = l.readSource(op);
-    const x = l.fromBits(raw);
+    const x = l.readSource(op);
     const rounded = truncate ? x : l.f('nearest', x);
     const result = e.op(`i${bits}.trunc_sat_f${l.bits}_s`, [rounded]);
     const inRange = l.f('lt', l.f('abs', rounded), l.constant(integerLimit(l.bits, bits)));
@@ -92,7 +91,7 @@ function toInteger(shape: 'ss' | 'sd', truncate: boolean): Semantics {
       result.type,
       () => result,
       () => {
-        l.putScratch(0, raw);
+        l.putScratch(0, x);
         simdHelper(e, 'sse_to_integer', [e.i32(l.bits), e.i32(bits), e.i32(truncate ? 1 : 0)]);
         return e.getState(bits === 64 ? 'i64' : 'i32', HELPER_ARG0);
       },
@@ -109,36 +108,34 @@ function integerLimit(floatBits: 32 | 64, bits: 32 | 64): bigint {
 
 const singleToDouble: Semantics = (e, op) => {
   const l = new Lanes(e, 'ss');
-  const raw = l.readSource(op);
-  const x = l.fromBits(raw);
+  const x = l.readSource(op);
   const value = e.unlessRare(
     l.isPlain(x),
-    'i64',
-    () => e.op('i64.reinterpret_f64', [e.op('f64.promote_f32', [x])]),
+    'f64',
+    () => e.op('f64.promote_f32', [x]),
     () => {
-      scalarToHelper(e, raw, CONVERT.ss2sd);
-      return e.getState('i64', VECTOR_SCRATCH);
+      scalarToHelper(e, x, CONVERT.ss2sd);
+      return e.getState('f64', VECTOR_SCRATCH);
     },
   );
-  op.writeLow(0, 64, value);
+  op.writeScalar(0, 64, value);
 };
 
 const doubleToSingle: Semantics = (e, op) => {
-  const raw = op.readLow(1, 64);
-  const x = e.op('f64.reinterpret_i64', [raw]);
+  const x = op.readScalar(1, 64);
   const single = new Lanes(e, 'ss');
   const result = e.op('f32.demote_f64', [x]);
-  const usual = (): Value => single.toBits(result);
+  const usual = (): Value => result;
   // A normal result tells that the operand was normal too.
-  const value = e.unlessRare(e.and(single.areNormal([], result), inexactIsSilent(e)), 'i32', usual, () => {
+  const value = e.unlessRare(e.and(single.areNormal([], result), inexactIsSilent(e)), 'f32', usual, () => {
     const exact = (): Value => e.op('f64.eq', [e.op('f64.promote_f32', [result]), x]);
     const zero = e.op('f64.eq', [x, e.op('f64.reinterpret_i64', [e.i64(0)])]);
-    return quickOr(e, e.or(zero, single.isSafeResult(result)), exact, 'i32', usual, () => {
-      scalarToHelper(e, raw, CONVERT.sd2ss);
-      return e.getState('i32', VECTOR_SCRATCH);
+    return quickOr(e, e.or(zero, single.isSafeResult(result)), exact, 'f32', usual, () => {
+      scalarToHelper(e, x, CONVERT.sd2ss);
+      return e.getState('f32', VECTOR_SCRATCH);
     });
   });
-  op.writeLow(0, 32, value);
+  op.writeScalar(0, 32, value);
 };
 
 function vectorToHelper(e: Emitter, raw: Value, number: number, flags = 0): Value {

@@ -24,13 +24,12 @@ export const ARITHMETIC_NUMBER = {
 /** Normal numbers here; zeros, and exactness while PE is clear, by the routine; everything else by the helper. */
 function arithmeticResult(l: Lanes, operation: Rounding, a: Value, b: Value): Value {
   const { e } = l;
-  const [x, y] = [l.fromBits(a), l.fromBits(b)];
   const root = operation === 'sqrt';
-  const result = root ? l.f('sqrt', y) : l.f(operation, x, y);
+  const result = root ? l.f('sqrt', b) : l.f(operation, a, b);
   return e.unlessRare(
     e.and(l.areNormal(root ? [b] : [a, b], result), inexactIsSilent(e)),
-    l.rawType,
-    () => l.toBits(result),
+    l.type,
+    () => result,
     () => {
       l.putScratch(0, a);
       l.putScratch(16, b);
@@ -56,12 +55,11 @@ function extremum(operation: 'min' | 'max', shape: Shape): Semantics {
     const l = new Lanes(e, shape);
     const b = l.readSource(op);
     const a = l.readDestination(op);
-    const [x, y] = [l.fromBits(a), l.fromBits(b)];
     const result = e.unlessRare(
-      l.all(l.and(l.isPlain(x), l.isPlain(y))),
-      l.rawType,
+      l.all(l.and(l.isPlain(a), l.isPlain(b))),
+      l.type,
       () =>
-        l.packed ? l.f(`p${operation}`, y, x) : e.select(l.f(operation === 'min' ? 'lt' : 'gt', x, y), a, b),
+        l.packed ? l.f(`p${operation}`, b, a) : e.select(l.f(operation === 'min' ? 'lt' : 'gt', a, b), a, b),
       () => l.viaHelper('sse_arithmetic', a, b, [ARITHMETIC_NUMBER[operation], SHAPE_NUMBER[shape]]),
     );
     l.writeDestination(op, result);
@@ -172,16 +170,15 @@ function dotProduct(shape: 'ps' | 'pd'): Semantics {
 function approximate(operation: 'rcp' | 'rsqrt', shape: 'ps' | 'ss'): Semantics {
   return (e, op) => {
     const l = new Lanes(e, shape);
-    const raw = l.readSource(op);
-    const b = l.fromBits(raw);
+    const b = l.readSource(op);
     const one = l.constant(0x3f800000n);
     const result = operation === 'rcp' ? l.f('div', one, b) : l.f('div', one, l.f('sqrt', b));
     const sure = l.and(l.isSafeResult(b), l.isSafeResult(result));
     const value = e.unlessRare(
       l.all(sure),
-      l.rawType,
-      () => l.toBits(result),
-      () => l.viaHelper('sse_arithmetic', raw, raw, [ARITHMETIC_NUMBER[operation], SHAPE_NUMBER[shape]]),
+      l.type,
+      () => result,
+      () => l.viaHelper('sse_arithmetic', b, b, [ARITHMETIC_NUMBER[operation], SHAPE_NUMBER[shape]]),
     );
     l.writeDestination(op, value);
   };

@@ -177,6 +177,11 @@ function shiftElements(
   count: Value,
   tooLarge: Value,
 ): Value {
+  const known = e.known(count);
+  if (known !== undefined) {
+    if (known < width) return v(e, `${shape}.${kind === 's' ? 'shr_s' : kind}`, a, count);
+    return kind === 's' ? v(e, `${shape}.shr_s`, a, e.i32(width - 1)) : zeroVector(e);
+  }
   if (kind === 's') return v(e, `${shape}.shr_s`, a, e.select(tooLarge, e.i32(width - 1), count));
   const shifted = v(e, `${shape}.${kind}`, a, count);
   return v(e, 'v128.and', shifted, v(e, 'i32x4.splat', e.sub(tooLarge, e.i32(1))));
@@ -209,10 +214,21 @@ function shiftCount(
   return { count: e.wrap(quad), tooLarge: e.gtU(quad, e.i64(width - 1)) };
 }
 
+/** A vector moved by `count` (0–16) bytes, zeros coming in. */
+function shiftedBytes(e: Emitter, a: Value, count: number, direction: 'left' | 'right'): Value {
+  const lanes = Array.from({ length: 16 }, (_, i) => (direction === 'left' ? 16 - count : count) + i);
+  return direction === 'left' ? shuffle(e, zeroVector(e), a, lanes) : shuffle(e, a, zeroVector(e), lanes);
+}
+
 /** PSLLDQ and PSRLDQ: by bytes, 16 and more give zero. */
 function shiftBytes(direction: 'left' | 'right'): Semantics {
   return (e, op) => {
     const count = e.and(e.toBits(op.read(1), 32), e.i32(0xff));
+    const known = e.known(count);
+    if (known !== undefined) {
+      op.write(0, shiftedBytes(e, op.read(0), Math.min(known, 16), direction));
+      return;
+    }
     const iota = constBytes(e, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
     // Out-of-range swizzle lanes give zero: below 0 wraps to above 15, but a count above 240 must not wrap round.
     const places = e.select(e.gtU(count, e.i32(16)), e.i32(16), count);

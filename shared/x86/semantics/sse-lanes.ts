@@ -2,7 +2,7 @@
 // arithmetic gives what x86 gives and no MXCSR flag can change. Anything else goes to a helper with exact software
 // arithmetic. Intel SDM vol. 1 §10.2.3, §11.5; WebAssembly rounds to nearest even and never flushes denormals.
 import { MXCSR, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
-import type { Computation, Emitter, Operands, Value } from '#shared/translate/emitter.js';
+import type { Computation, Emitter, Operands, Value, ValueType } from '#shared/translate/emitter.js';
 import { constSplat, readAligned, simdHelper } from './sse-operand.js';
 
 /** Numbers that the helpers share: single or double, packed or scalar. */
@@ -47,7 +47,7 @@ export class Lanes<E extends Computation = Emitter> {
     );
   }
 
-  /** Raw bits (i32, i64, v128) as an operand, and back. */
+  /** A scalar's bits (i32, i64) as a number, and back; vectors are both. */
   fromBits(raw: Value): Value {
     if (this.packed) return raw;
     return this.e.op(this.bits === 32 ? 'f32.reinterpret_i32' : 'f64.reinterpret_i64', [raw]);
@@ -101,9 +101,11 @@ export class Lanes<E extends Computation = Emitter> {
     const { e } = this;
     const lowest = this.bits === 64 ? 0x0010_0000 : 0x0080_0000;
     const infinite = this.bits === 64 ? 0x7ff0_0000 : 0x7f80_0000;
-    const size = (raw: Value): Value =>
-      e.and(raw.type === 'i64' ? e.wrap(e.shrU(raw, e.i64(32))) : raw, e.i32(0x7fff_ffff));
-    const resultSize = size(this.toBits(result));
+    const size = (number: Value): Value => {
+      const raw = this.toBits(number);
+      return e.and(raw.type === 'i64' ? e.wrap(e.shrU(raw, e.i64(32))) : raw, e.i32(0x7fff_ffff));
+    };
+    const resultSize = size(result);
     // The sign tells: negative where some difference is.
     let outside = e.or(e.sub(resultSize, e.i32(2 * lowest)), e.sub(e.i32(infinite - 1), resultSize));
     for (const operand of operands) outside = e.or(outside, e.sub(size(operand), e.i32(lowest)));
@@ -133,23 +135,23 @@ export class Lanes<E extends Computation = Emitter> {
     const denormals = 2n * SMALLEST_NORMAL[this.bits] - 1n;
     const limit = this.bits === 64 ? e.i64(denormals) : e.i32(Number(denormals));
     // Without the sign, and zero moved above everything.
-    const normal = (raw: Value): Value => e.geU(e.sub(e.shl(raw, one), one), limit);
-    const sum = this.f('add', this.fromBits(a), this.fromBits(b));
+    const normal = (number: Value): Value => e.geU(e.sub(e.shl(this.toBits(number), one), one), limit);
+    const sum = this.f('add', a, b);
     return e.and(e.and(normal(a), normal(b)), this.f('eq', sum, sum));
   }
 
-  /** Raw source operand 1, alignment checked for vectors. */
+  /** Source operand 1, alignment checked for vectors. */
   readSource(this: Lanes, op: Operands): Value {
-    return this.packed ? readAligned(this.e, op, 1) : op.readLow(1, this.bits);
+    return this.packed ? readAligned(this.e, op, 1) : op.readScalar(1, this.bits);
   }
 
   readDestination(op: Operands): Value {
-    return this.packed ? op.read(0) : op.readLow(0, this.bits);
+    return this.packed ? op.read(0) : op.readScalar(0, this.bits);
   }
 
-  writeDestination(op: Operands, raw: Value): void {
-    if (this.packed) op.write(0, raw);
-    else op.writeLow(0, this.bits, raw);
+  writeDestination(op: Operands, value: Value): void {
+    if (this.packed) op.write(0, value);
+    else op.writeScalar(0, this.bits, value);
   }
 
   /** The result of a helper that works on VECTOR_SCRATCH. */
@@ -166,19 +168,16 @@ export class Lanes<E extends Computation = Emitter> {
   }
 
   getScratch(offset = 0): Value {
-    return this.e.getState(this.#slotKind(), VECTOR_SCRATCH + offset);
+    return this.e.getState(this.type, VECTOR_SCRATCH + offset);
   }
 
-  putScratch(offset: number, raw: Value): void {
-    this.e.setState(this.#slotKind(), VECTOR_SCRATCH + offset, raw);
+  putScratch(offset: number, value: Value): void {
+    this.e.setState(value.type, VECTOR_SCRATCH + offset, value);
   }
 
-  #slotKind(): 'i32' | 'i64' | 'v128' {
-    return this.packed ? 'v128' : this.bits === 32 ? 'i32' : 'i64';
-  }
-
-  get rawType(): 'i32' | 'i64' | 'v128' {
-    return this.#slotKind();
+  /** The type of its values. */
+  get type(): 'f32' | 'f64' | 'v128' {
+    return this.packed ? 'v128' : this.bits === 32 ? 'f32' : 'f64';
   }
 }
 
@@ -193,7 +192,7 @@ export function quickOr(
   e: Computation,
   sure: Value,
   exactness: () => Value,
-  type: 'i32' | 'i64' | 'v128',
+  type: ValueType,
   quick: () => Value,
   slow: () => Value,
 ): Value {

@@ -30,21 +30,22 @@ const moveUnaligned: Semantics = (_e, op) => op.write(0, op.read(1));
 
 function scalarMove(bits: 32 | 64): Semantics {
   return (e, op) => {
-    const value = op.readLow(1, bits);
+    const value = op.readScalar(1, bits);
     // A load clears the rest of the register; register to register and stores do not.
     if (op.kind(1) === 'memory') op.write(0, zeroExtendToVector(e, value));
-    else op.writeLow(0, bits, value);
+    else op.writeScalar(0, bits, value);
   };
 }
 
-const moveLowHalf: Semantics = (_e, op) => op.writeLow(0, 64, op.readLow(1, 64));
+const moveLowHalf: Semantics = (_e, op) => op.writeScalar(0, 64, op.readScalar(1, 64));
 
 const moveHighHalf: Semantics = (e, op) => {
-  if (op.kind(0) === 'memory') op.writeLow(0, 64, lane(e, 'i64x2.extract_lane', op.read(1), 1));
-  else op.write(0, replaceLane(e, 'i64x2.replace_lane', op.read(0), 1, op.readLow(1, 64)));
+  if (op.kind(0) === 'memory') op.writeScalar(0, 64, lane(e, 'f64x2.extract_lane', op.read(1), 1));
+  else op.write(0, replaceLane(e, 'f64x2.replace_lane', op.read(0), 1, op.readScalar(1, 64)));
 };
 
-const moveHighToLow: Semantics = (e, op) => op.writeLow(0, 64, lane(e, 'i64x2.extract_lane', op.read(1), 1));
+const moveHighToLow: Semantics = (e, op) =>
+  op.writeScalar(0, 64, lane(e, 'f64x2.extract_lane', op.read(1), 1));
 const moveLowToHigh: Semantics = (e, op) => op.write(0, joinLow(e, op.read(0), op.read(1)));
 
 /** MOVD and MOVQ between general registers or memory and the low part of a vector register. */
@@ -152,16 +153,21 @@ const maskMoveQuad: Semantics = (e, op) => {
 /** PEXTRW, PEXTRB…: one element chosen by an immediate, zero-extended. */
 function extractElement(bits: 8 | 16 | 32 | 64): Semantics {
   const bytes = bits / 8;
+  const name = {
+    8: 'i8x16.extract_lane_u',
+    16: 'i16x8.extract_lane_u',
+    32: 'i32x4.extract_lane',
+    64: 'i64x2.extract_lane',
+  }[bits];
   return (e, op) => {
     const index = e.and(immediate(e, op, 2), e.i32(16 / bytes - 1));
+    const known = e.known(index);
+    if (known !== undefined) {
+      op.write(0, e.toBits(lane(e, name, op.read(1), known), op.bitsOf(0)));
+      return;
+    }
     const from = v(e, 'i8x16.splat', e.mul(index, e.i32(bytes)));
     const moved = v(e, 'i8x16.swizzle', op.read(1), v(e, 'i8x16.add', from, constBytes(e, IOTA)));
-    const name = {
-      8: 'i8x16.extract_lane_u',
-      16: 'i16x8.extract_lane_u',
-      32: 'i32x4.extract_lane',
-      64: 'i64x2.extract_lane',
-    }[bits];
     op.write(0, e.toBits(lane(e, name, moved, 0), op.bitsOf(0)));
   };
 }
@@ -181,6 +187,12 @@ function insertElement(bits: 8 | 16 | 32 | 64): Semantics {
   return (e, op) => {
     const lanes = 128 / bits;
     const index = e.and(immediate(e, op, 2), e.i32(lanes - 1));
+    const known = e.known(index);
+    if (known !== undefined) {
+      const element = op.readLow(1, bits);
+      op.write(0, replaceLane(e, `${shape}.replace_lane`, op.read(0), known, element));
+      return;
+    }
     const numbers = IOTA.slice(0, lanes).flatMap((i) => [i, ...new Array<number>(bits / 8 - 1).fill(0)]);
     const mask = v(
       e,

@@ -121,15 +121,12 @@ export function replaceLane(e: Computation, name: string, a: Value, index: numbe
   return e.op(name, [a, value], [index]);
 }
 
-/** i32 or i64 → vector with zeros above. */
+const LANES_OF = { i32: 'i32x4', i64: 'i64x2', f32: 'f32x4', f64: 'f64x2' } as const;
+
+/** A scalar → vector with zeros above. */
 export function zeroExtendToVector(e: Computation, value: Value): Value {
-  return replaceLane(
-    e,
-    value.type === 'i64' ? 'i64x2.replace_lane' : 'i32x4.replace_lane',
-    zeroVector(e),
-    0,
-    value,
-  );
+  const shape = LANES_OF[value.type as keyof typeof LANES_OF];
+  return replaceLane(e, `${shape}.replace_lane`, zeroVector(e), 0, value);
 }
 
 export function lowQuad(e: Computation, a: Value): Value {

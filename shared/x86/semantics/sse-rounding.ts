@@ -127,7 +127,7 @@ function roundingRoutine(operation: Rounding, shape: Shape): Routine {
     parameters: [],
     body: (e) => {
       const l = new Lanes<Computation>(e, shape);
-      const [x, y] = [l.fromBits(l.getScratch(0)), l.fromBits(l.getScratch(16))];
+      const [x, y] = [l.getScratch(0), l.getScratch(16)];
       const { result, sure } = compute(l, operation, x, y);
       return quickOr(
         e,
@@ -135,7 +135,7 @@ function roundingRoutine(operation: Rounding, shape: Shape): Routine {
         () => exactness(l, operation, x, y, result),
         'i32',
         () => {
-          l.putScratch(0, l.toBits(result));
+          l.putScratch(0, result);
           return e.i32(1);
         },
         () => e.i32(0),

@@ -77,16 +77,28 @@ const DWORD_BASE = new Array<number>(4).fill(0x03020100);
 const dwordSelectors = (e: Emitter, control: Value): Value =>
   selectors(e, control, 32, [64, 16, 4, 1], DWORD_BASE);
 
+/** Byte lanes of a shuffle of elements of `bytes` whose numbers are given. */
+function elementLanes(elements: readonly number[], bytes: number): number[] {
+  return elements.flatMap((element) => Array.from({ length: bytes }, (_, i) => element * bytes + i));
+}
+
+/** The four 2-bit selectors of an immediate. */
+const fieldsOf = (control: number): number[] => [0, 2, 4, 6].map((shift) => (control >> shift) & 3);
+
 const shuffleDwords: Semantics = (e, op) => {
   const a = readAligned(e, op, 1);
-  op.write(0, v(e, 'i8x16.swizzle', a, dwordSelectors(e, immediate(e, op, 2))));
+  const known = e.known(immediate(e, op, 2));
+  if (known !== undefined) op.write(0, shuffle(e, a, a, elementLanes(fieldsOf(known), 4)));
+  else op.write(0, v(e, 'i8x16.swizzle', a, dwordSelectors(e, immediate(e, op, 2))));
 };
 
 const LOW_WORDS = {
+  words: (fields: readonly number[]): number[] => [...fields, 4, 5, 6, 7],
   multipliers: [64, 16, 4, 1, 0, 0, 0, 0],
   base: [0x0100, 0x0100, 0x0100, 0x0100, 0x0908, 0x0b0a, 0x0d0c, 0x0f0e],
 };
 const HIGH_WORDS = {
+  words: (fields: readonly number[]): number[] => [0, 1, 2, 3, ...fields.map((field) => field + 4)],
   multipliers: [0, 0, 0, 0, 64, 16, 4, 1],
   base: [0x0100, 0x0302, 0x0504, 0x0706, 0x0908, 0x0908, 0x0908, 0x0908],
 };
@@ -94,7 +106,13 @@ const HIGH_WORDS = {
 function shuffleWords(half: typeof LOW_WORDS): Semantics {
   return (e, op) => {
     const a = readAligned(e, op, 1);
-    op.write(0, v(e, 'i8x16.swizzle', a, selectors(e, immediate(e, op, 2), 16, half.multipliers, half.base)));
+    const known = e.known(immediate(e, op, 2));
+    if (known !== undefined) op.write(0, shuffle(e, a, a, elementLanes(half.words(fieldsOf(known)), 2)));
+    else
+      op.write(
+        0,
+        v(e, 'i8x16.swizzle', a, selectors(e, immediate(e, op, 2), 16, half.multipliers, half.base)),
+      );
   };
 }
 
@@ -111,6 +129,12 @@ const shuffleWordsMmx: Semantics = (e, op) => {
 
 const shuffleSingles: Semantics = (e, op) => {
   const b = readAligned(e, op, 1);
+  const known = e.known(immediate(e, op, 2));
+  if (known !== undefined) {
+    const elements = fieldsOf(known).map((field, i) => (i < 2 ? field : field + 4));
+    op.write(0, shuffle(e, op.read(0), b, elementLanes(elements, 4)));
+    return;
+  }
   const lanes = dwordSelectors(e, immediate(e, op, 2));
   const low = v(e, 'i8x16.swizzle', op.read(0), lanes);
   op.write(
@@ -135,6 +159,11 @@ function immediateMask(e: Emitter, control: Value, bits: 16 | 32 | 64): Value {
 const shuffleDoubles: Semantics = (e, op) => {
   const b = readAligned(e, op, 1);
   const a = op.read(0);
+  const known = e.known(immediate(e, op, 2));
+  if (known !== undefined) {
+    op.write(0, shuffle(e, a, b, elementLanes([known & 1, 2 + ((known >> 1) & 1)], 8)));
+    return;
+  }
   const low = shuffle(e, a, b, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]);
   const high = shuffle(e, a, b, [8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31]);
   op.write(0, v(e, 'v128.bitselect', high, low, immediateMask(e, immediate(e, op, 2), 64)));
@@ -143,6 +172,13 @@ const shuffleDoubles: Semantics = (e, op) => {
 function blendImmediate(bits: 16 | 32 | 64): Semantics {
   return (e, op) => {
     const b = readAligned(e, op, 1);
+    const known = e.known(immediate(e, op, 2));
+    if (known !== undefined) {
+      const count = 128 / bits;
+      const elements = Array.from({ length: count }, (_, i) => (((known >> i) & 1) === 0 ? i : i + count));
+      op.write(0, shuffle(e, op.read(0), b, elementLanes(elements, bits / 8)));
+      return;
+    }
     op.write(0, v(e, 'v128.bitselect', b, op.read(0), immediateMask(e, immediate(e, op, 2), bits)));
   };
 }
@@ -169,6 +205,12 @@ const alignRight: Semantics = (e, op) => {
     return;
   }
   const source = readAligned(e, op, 1);
+  const known = e.known(immediate(e, op, 2));
+  if (known !== undefined && known <= 16) {
+    const lanes = IOTA.map((i) => i + known);
+    op.write(0, shuffle(e, source, op.read(0), lanes));
+    return;
+  }
   // A sum that wraps (counts above 240) is below 15 and so, less 16, still names no lane.
   const high = v(e, 'i8x16.sub', v(e, 'i8x16.add', constBytes(e, IOTA), count), constSplat(e, 8, 16));
   op.write(0, v(e, 'v128.or', v(e, 'i8x16.swizzle', source, low), v(e, 'i8x16.swizzle', op.read(0), high)));
