@@ -333,7 +333,7 @@ export abstract class RegionState extends InterpreterEmitter {
   /** The slow paths of regions (region-slow.ts) are told RIP as a distance from the region's start. */
   protected override callSlow(path: keyof SlowImports, linear: Value, argument: number): void {
     // PUSH and POP of memory and CALL through it access the stack beside what their segment says: the MMU asks RSP.
-    if (this.shape.address !== undefined && STACK_MNEMONICS.has(this.shape.mnemonic))
+    if (this.shape.address !== undefined && !this.shape.far && STACK_MNEMONICS.has(this.shape.mnemonic))
       super.setState('i64', RSP, this.fromLocal(this.#registers[RSP >> 3]!, 'i64'));
     const stack = this.view.getUint8(this.recordOffset + RECORD_SEGMENT) === SS;
     super.push(this.cpu);
