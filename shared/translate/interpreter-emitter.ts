@@ -24,6 +24,7 @@ import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-bui
 import {
   JUMP_CACHE_ENTRIES,
   JUMP_CACHE_HASH_SHIFT,
+  JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
   JUMP_CACHE_RIP,
   LINK_NEXT,
@@ -206,7 +207,8 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
       const found = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_RECORD);
       if (link !== undefined) {
         const samePage = this.eqz(this.shrU(this.xor(target, link.from), this.i64(12)));
-        this.branchOn(samePage, () => {
+        const linkable = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_LINKABLE);
+        this.branchOn(this.and(samePage, linkable), () => {
           this.push(this.record);
           this.push(found);
           this.code.memory('i32.store', link.offset);

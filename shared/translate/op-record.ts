@@ -69,3 +69,5 @@ export const JUMP_CACHE_BYTES = CODE_TLB + CODE_TLB_ENTRIES * CODE_TLB_ENTRY_BYT
 export const JUMP_CACHE_HASH_SHIFT = 9;
 export const JUMP_CACHE_RIP = 0;
 export const JUMP_CACHE_RECORD = 8;
+/** i32: links may go to the record too; not to a block that crosses into another page, which may be mapped anew. */
+export const JUMP_CACHE_LINKABLE = 12;

@@ -22,6 +22,7 @@ import {
   CODE_TLB_PAGE,
   JUMP_CACHE_ENTRIES,
   JUMP_CACHE_HASH_SHIFT,
+  JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
   LINK_NEXT_DELTA,
   LINK_TAKEN_DELTA,
@@ -37,6 +38,9 @@ import {
 } from './region-request.js';
 import { RegionFlags } from './region-flags.js';
 import type { RegionHandlerModule, RegisterUse } from './region-state.js';
+
+/** From the start of an instruction that crosses into another page to a byte in that page, at the most. */
+const CROSSING_REACH = 15;
 
 export interface RegionData {
   readonly links: number;
@@ -173,7 +177,8 @@ export class RegionEmitter extends RegionFlags {
     this.branchOn(this.eq(this.take('i64'), target), () => {
       super.setState('i64', BLOCK_RIP, target);
       const found = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_RECORD);
-      this.branchOn(linkSite, () => {
+      const linkable = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_LINKABLE);
+      this.branchOn(this.and(this.ne(linkSite, this.i32(0)), linkable), () => {
         super.push(linkSite);
         super.push(found);
         this.code.memory('i32.store', 0);
@@ -275,7 +280,7 @@ export class RegionEmitter extends RegionFlags {
     const back = this.#flow.position.get(node)! <= this.#flow.position.get(from)!;
     if (back) this.#poll(this.#blocks[node]!.delta);
     if (this.wroteSlow) this.branchOn(this.isStale(), () => this.#leaveTo(this.#blocks[node]!.delta, false));
-    this.#checkPage(node);
+    this.#checkPages(node);
     if (this.#flags.atStart(node)) this.commitFlags();
     const label = this.#labels.get(node);
     if (label !== undefined && (back || this.#flow.merges.has(node))) this.#jump(label);
@@ -301,10 +306,16 @@ export class RegionEmitter extends RegionFlags {
   }
 
   /** Into another page only while it is mapped where it was when the region was formed. */
-  #checkPage(node: number): void {
-    const { page, delta } = this.#blocks[node]!;
-    if (page === 0 || page === this.#block.page) return;
-    const linear = this.and(this.ripAt(delta), this.i64(-4096));
+  #checkPages(node: number): void {
+    const { page, secondPage, delta } = this.#blocks[node]!;
+    if (page !== 0 && page !== this.#block.page) this.#checkPage(page, this.ripAt(delta), delta);
+    // A block that crosses into another page is one instruction; its last byte lies there.
+    if (secondPage > 0 && secondPage - 1 !== 0)
+      this.#checkPage(secondPage - 1, this.ripAt(delta + CROSSING_REACH), delta);
+  }
+
+  #checkPage(page: number, within: Value, delta: number): void {
+    const linear = this.and(within, this.i64(-4096));
     const index = this.and(this.wrap(this.shrU(linear, this.i64(12))), this.i32(CODE_TLB_ENTRIES - 1));
     const entry = this.add(super.getState('i32', JUMP_CACHE_BASE), this.shl(index, this.i32(4)));
     super.push(entry);

@@ -37,6 +37,8 @@ export interface FormerBlock {
   readonly slots: number;
   /** Arena address of the page that its code lies in. */
   readonly page: number;
+  /** Of a block of one instruction that crosses into another page: that page's; −1 for others. */
+  readonly crossing: number;
 }
 
 export interface RegionSource<B extends FormerBlock> {
@@ -76,6 +78,7 @@ interface Draft<B> {
   readonly block: B;
   readonly slots: number;
   readonly page: number;
+  readonly secondPage: number;
   readonly takenTarget: Target | undefined;
   readonly nextTarget: Target | undefined;
   readonly bits: number;
@@ -145,7 +148,8 @@ export class RegionFormer<B extends FormerBlock> {
     if (ending === undefined || this.#slots + ending.slots > MAX_REGION_SLOTS) return;
     if (frame.depth > 0 && frame.slots + ending.slots > MAX_INLINED_SLOTS) return;
     const page = this.#pageIndex(block.page);
-    if (page < 0) return;
+    const second = block.crossing < 0 ? -1 : this.#pageIndex(block.crossing);
+    if (page < 0 || (second < 0 && block.crossing >= 0)) return;
     this.#slots += ending.slots;
     frame.slots += ending.slots;
     const { takenTarget, nextTarget } = this.#targets(ending, frame);
@@ -157,7 +161,10 @@ export class RegionFormer<B extends FormerBlock> {
         ? flagsDead(ending.next, NODE_NEXT_FLAGS_DEAD)
         : 0);
     this.#places.get(frame)!.set(delta, this.#drafts.length);
-    this.#drafts.push({ delta, frame, block, slots: ending.slots, page, takenTarget, nextTarget, bits });
+    this.#drafts.push({
+      ...{ delta, frame, block, slots: ending.slots, page, secondPage: second + 1 },
+      ...{ takenTarget, nextTarget, bits },
+    });
     if (takenTarget !== undefined) this.#want(takenTarget);
     if (nextTarget !== undefined) this.#want(nextTarget);
   }
@@ -244,13 +251,14 @@ export class RegionFormer<B extends FormerBlock> {
     const u8 = new Uint8Array(view.buffer, view.byteOffset);
     const place = (target: Target | undefined): number =>
       target === undefined ? -1 : (this.#places.get(target.frame)?.get(target.delta) ?? -1);
-    const nodes = this.#drafts.map(({ delta, page, slots, bits, takenTarget, nextTarget }) => ({
+    const nodes = this.#drafts.map(({ delta, page, secondPage, slots, bits, takenTarget, nextTarget }) => ({
       delta,
       page,
       slots,
       taken: place(takenTarget),
       next: place(nextTarget),
       bits,
+      secondPage,
     }));
     const request = encodeRegionRequest(
       nodes,

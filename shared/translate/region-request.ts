@@ -3,13 +3,13 @@
 // are the key under which a region is shared between vCPUs and kept for the next boot.
 //
 //   i32 ×8   version, nodes, bytes, extra pages, offset of the region's start in its page, 0, 0, 0
-//   i32 ×8   for each node: its distance from the region's start, page, first record's place, slots, successors (taken, next), NODE_* bits, 0
+//   i32 ×8   for each node: its distance from the region's start, page, first record's place, slots, successors (taken, next), NODE_* bits, second page
 //   records  32 bytes each, link slots with their record pointers cleared
 
 import { RECORD_BYTES } from './op-record.js';
 
 /** Changes whenever the same request would be compiled to other code. */
-export const REGION_VERSION = 1;
+export const REGION_VERSION = 2;
 const HEADER_BYTES = 32;
 const NODE_BYTES = 32;
 /** A region's data in the arena, in words: one unused, the arena addresses of its extra pages, then its links. */
@@ -38,6 +38,8 @@ export interface RegionNode {
   readonly next: number;
   /** NODE_* bits. */
   readonly bits: number;
+  /** Of an instruction that crosses into another page: 1 + that page; else 0. */
+  readonly secondPage: number;
 }
 
 export interface RegionRequest {
@@ -66,8 +68,8 @@ export function encodeRegionRequest(
   let records = start;
   const placed = nodes.map((node, i) => {
     const at = HEADER_BYTES + i * NODE_BYTES;
-    [node.delta, node.page, records, node.slots, node.taken, node.next, node.bits].forEach((word, j) =>
-      view.setInt32(at + j * 4, word, true),
+    [node.delta, node.page, records, node.slots, node.taken, node.next, node.bits, node.secondPage].forEach(
+      (word, j) => view.setInt32(at + j * 4, word, true),
     );
     copyRecords(i, bytes, records);
     const result: RegionNode = { ...node, records };
@@ -97,6 +99,7 @@ export function decodeRegionRequest(bytes: Uint8Array): RegionRequest | undefine
       taken: word(at + 16),
       next: word(at + 20),
       bits: word(at + 24),
+      secondPage: word(at + 28),
     };
     const inside = (n: number): boolean => n >= -1 && n < count;
     const fits = node.records >= start && node.slots > 0 && node.slots <= MAX_REGION_SLOTS;

@@ -13,6 +13,7 @@ import {
   JUMP_CACHE_BYTES,
   JUMP_CACHE_ENTRIES,
   JUMP_CACHE_HASH_SHIFT,
+  JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
   RECORD_BYTES,
   RECORD_HANDLER,
@@ -182,12 +183,13 @@ export class BlockCache {
   }
 
   /** Remembers the block for an IP. */
-  enterJumpCache(user: number, low: number, high: number, record: number): void {
+  enterJumpCache(user: number, low: number, high: number, { record, crossing }: Block): void {
     const hash = low ^ (low >>> JUMP_CACHE_HASH_SHIFT);
     const at = (this.jumpCacheOffset(user) + ((hash & (JUMP_CACHE_ENTRIES - 1)) << 4)) >>> 2;
     this.#i32[at] = low;
     this.#i32[at + 1] = high;
     this.#i32[at + JUMP_CACHE_RECORD / 4] = record;
+    this.#i32[at + JUMP_CACHE_LINKABLE / 4] = crossing < 0 ? 1 : 0;
   }
 
   /** Enters a linear page into the code TLB that regions look into when they go on to another page. */

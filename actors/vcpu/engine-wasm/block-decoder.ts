@@ -55,9 +55,15 @@ export class BlockDecoder {
   /**
    * Decodes from `code` (the bytes from the block's start to the page's end, or those of one crossing instruction)
    * into records at `record`. Gives undefined when not even the first instruction is complete in `code`. `drops`: how often
-   * the page's code changed; each time doubles the heat that asks for a region.
+   * the page's code changed; each time doubles the heat that asks for a region. `limit`: instructions at most.
    */
-  decode(code: Uint8Array, mode: number, record: number, drops: number): DecodedBlock | undefined {
+  decode(
+    code: Uint8Array,
+    mode: number,
+    record: number,
+    drops: number,
+    limit = MAX_INSTRUCTIONS,
+  ): DecodedBlock | undefined {
     const bits = modeBits(mode);
     const decoder = new Decoder(bits, code, DECODER_OPTIONS);
     decoder.ip = 0n;
@@ -66,7 +72,7 @@ export class BlockDecoder {
     let bytes = 0;
     let ended = false;
     try {
-      while (!ended && instructions.length < (single ? 1 : MAX_INSTRUCTIONS)) {
+      while (!ended && instructions.length < (single ? 1 : limit)) {
         const instruction = new Instruction();
         decoder.decodeOut(instruction);
         if (decoder.lastError === DecoderError.NoMoreBytes) {

@@ -109,11 +109,11 @@ export class CodeFetch {
     const address = this.#pageOf(low, high, user) + (low & 4095);
     const known = blocks.find(address, mode);
     if (known !== undefined && this.#stillCrosses(known, low, high, user)) {
-      if (!step && known.crossing < 0) blocks.enterJumpCache(user, ipLow, ipHigh, known.record);
+      if (!step) blocks.enterJumpCache(user, ipLow, ipHigh, known);
       return known;
     }
     const block = this.#decode(address, low, high, mode, user);
-    if (!step && block.crossing < 0) blocks.enterJumpCache(user, ipLow, ipHigh, block.record);
+    if (!step) blocks.enterJumpCache(user, ipLow, ipHigh, block);
     return block;
   }
 
@@ -184,7 +184,7 @@ export class CodeFetch {
     for (let attempt = 0; attempt < 16; attempt++) {
       code.set(u8.subarray(address, page + 4096));
       code.set(u8.subarray(nextPage, nextPage + MAX_INSTRUCTION_BYTES), here);
-      const decoded = decoder.decode(code, mode | MODE_SINGLE, record, 0);
+      const decoded = decoder.decode(code, mode, record, blocks.dropsOf(page), 1);
       // Fifteen bytes and no instruction: longer than one may be.
       if (decoded === undefined) throw new GuestFault(13, 0);
       this.#claim(page, address, here);

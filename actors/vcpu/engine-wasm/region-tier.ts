@@ -146,9 +146,10 @@ export class RegionTier {
       const sum = (low >>> 0) + delta;
       const carry = Math.floor(sum / 2 ** 32);
       const block = delta === 0 ? head : code.peek(sum | 0, (high + carry) | 0, user, head.mode);
-      if (block === undefined || block.crossing >= 0) return undefined;
+      if (block === undefined) return undefined;
       const page = block.address - (block.address % PAGE);
-      return { record: block.record + RECORD_BYTES, slots: block.slots - 1, page, block };
+      const { crossing } = block;
+      return { record: block.record + RECORD_BYTES, slots: block.slots - 1, page, crossing, block };
     };
     return {
       view,
@@ -184,7 +185,10 @@ export class RegionTier {
     if (data < 0) return;
     i32.fill(0, data >>> 2, (data >>> 2) + words);
     waiting.extraPages.forEach((page, i) => (i32[(data >>> 2) + REGION_DATA_PAGES + i] = page));
-    for (const block of waiting.blocks) blocks.attach(head, block.address - (block.address % PAGE));
+    for (const block of waiting.blocks) {
+      blocks.attach(head, block.address - (block.address % PAGE));
+      if (block.crossing >= 0) blocks.attach(head, block.crossing);
+    }
     const slot = this.#takeSlot();
     table.set(slot, this.#instance(answer).exports[`r${region.index}`] as () => number);
     this.#installed.set(slot, head);

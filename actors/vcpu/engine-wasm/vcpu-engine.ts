@@ -16,7 +16,7 @@ import { createEngine, loadInterpreterImage } from './create-engine.js';
 import type { RegionTier } from './region-tier.js';
 
 /** Executions of a block before its region is asked for. */
-const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 4000, compiled: 1 };
+const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 16_000, compiled: 1 };
 
 export function createWasmEngine(context: ActorContext): VcpuEngine {
   const params = context.params as VcpuParams;
