@@ -22,7 +22,7 @@ export interface Contestant {
   command(run: GuestRun): Command;
 }
 
-/** Troupe with a tier of its engine, or with the one that it takes by itself. */
+/** Troupe's own engine, also where there is KVM, with a tier of it or with the one that it takes by itself. */
 export function troupe(tier?: EngineTier): Contestant {
   return {
     name: tier === undefined ? 'troupe' : `troupe ${tier}`,
@@ -32,7 +32,7 @@ export function troupe(tier?: EngineTier): Contestant {
       'run',
       ...['--kernel', run.kernel, '--append', run.append, '--debug-exit', '--no-reboot'],
       ...(run.initrd === undefined ? [] : ['--initrd', run.initrd]),
-      ...['--smp', String(run.vcpus), '--memory', `${run.memoryMib}M`],
+      ...['--smp', String(run.vcpus), '--memory', `${run.memoryMib}M`, '--accel', 'wasm'],
       ...(tier === undefined ? [] : ['--tier', tier]),
     ],
   };

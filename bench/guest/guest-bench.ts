@@ -12,7 +12,7 @@ import type { GuestRow } from './rows.js';
 
 const VCPUS = 2;
 const MEMORY_MIB = 512;
-/** A guest's clock may differ from the host's by this share before its figures are doubted. */
+/** A guest's clock may differ from the host's by this share; one that is further off was calibrated wrongly at boot. */
 const CLOCK_TOLERANCE = 0.02;
 
 export interface GuestBenchOptions {
@@ -102,10 +102,15 @@ function printTable(options: GuestBenchOptions, columns: readonly Column[]): voi
 
 /** A machine that was kept from the processor would have been so much faster without. */
 function valueOf(row: GuestRow, run: RunResult, options: GuestBenchOptions): number | undefined {
+  if (row.by === 'guest' && isClockOff(run)) return undefined;
   const value = run.values.get(row.name);
   const cores = Math.min(run.cores.get(row.name) ?? 1, 1);
   if (value === undefined || !row.busy || !options.byProcessorTime) return value;
   return row.moreIsBetter ? value / cores : value * cores;
+}
+
+function isClockOff({ clockRatio }: RunResult): boolean {
+  return clockRatio !== undefined && Math.abs(clockRatio - 1) > CLOCK_TOLERANCE;
 }
 
 /** Troupe's name may carry a tier. */
@@ -130,9 +135,12 @@ function runText({ results }: Column, computing: readonly string[]): string {
 /** On stderr: what makes figures worthless. Returns whether there is any. */
 function printDoubts(columns: readonly Column[]): boolean {
   const doubts = columns.flatMap(({ name, results }) =>
-    results.flatMap(({ failures, clockRatio }, turn) => {
-      const off = clockRatio !== undefined && Math.abs(clockRatio - 1) > CLOCK_TOLERANCE;
-      const clock = off ? [`its clock ran at ${clockRatio.toFixed(3)} of the host's`] : [];
+    results.flatMap((run, turn) => {
+      const { failures, clockRatio } = run;
+      const speed = clockRatio?.toFixed(3);
+      const clock = isClockOff(run)
+        ? [`the guest's clock ran at ${speed} of the host's, so its figures do not count`]
+        : [];
       return [...failures, ...clock].map((what) => `${name}, turn ${turn + 1}: ${what}`);
     }),
   );

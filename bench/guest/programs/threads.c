@@ -7,12 +7,14 @@
 
 #define TURNS 20000
 #define ADDITIONS 10000
+#define ROUNDS 4
 #define HASH 0xd19c1505333fd4d3u // of TURNS turns
 
 struct worker {
   pthread_t thread;
   int processor;
   uint64_t units;
+  double rate;
 };
 
 static atomic_int stop;
@@ -33,18 +35,21 @@ static __attribute__((noinline)) uint64_t hash_work(void) {
 static void *hash_until_stopped(void *argument) {
   struct worker *worker = argument;
   pin(worker->processor);
+  uint64_t start = now_ns();
   do {
     expect("hash", hash_work(), HASH);
     worker->units++;
   } while (!atomic_load_explicit(&stop, memory_order_relaxed));
+  worker->rate = (double)worker->units / (double)(now_ns() - start);
   return NULL;
 }
 
-/** Units a second of `count` threads together. */
+/** Units a nanosecond of `count` threads together, each by its own time: one may start or end late. */
 static double hash_rate(int count, uint64_t for_ns) {
   struct worker workers[2];
   atomic_store(&stop, 0);
-  uint64_t start = now_ns(), units = 0;
+  uint64_t start = now_ns();
+  double rate = 0;
   for (int i = 0; i < count; i++) {
     workers[i] = (struct worker){.processor = i};
     if (pthread_create(&workers[i].thread, NULL, hash_until_stopped, &workers[i])) fail("pthread_create", NULL);
@@ -56,14 +61,18 @@ static double hash_rate(int count, uint64_t for_ns) {
   atomic_store(&stop, 1);
   for (int i = 0; i < count; i++) {
     pthread_join(workers[i].thread, NULL);
-    units += workers[i].units;
+    rate += workers[i].rate;
   }
-  return (double)units / (double)(now_ns() - start);
+  return rate;
 }
 
 static double scaling(void) {
   hash_rate(2, warm_up_ns);
-  double alone = hash_rate(1, measure_ns / 2), both = hash_rate(2, measure_ns / 2);
+  double alone = 0, both = 0;
+  for (int round = 0; round < ROUNDS; round++) { // in alternation, so that a change of the host's pace falls on both
+    alone += hash_rate(1, measure_ns / (2 * ROUNDS));
+    both += hash_rate(2, measure_ns / (2 * ROUNDS));
+  }
   return both / alone;
 }
 
