@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace troupe {
 
@@ -21,5 +22,8 @@ int IntArgument(const Napi::CallbackInfo& info, size_t index);
 uint32_t U32Argument(const Napi::CallbackInfo& info, size_t index);
 /** A JavaScript number: exact below 2^53. */
 uint64_t U64Argument(const Napi::CallbackInfo& info, size_t index);
+bool BoolArgument(const Napi::CallbackInfo& info, size_t index);
+/** At most 255 bytes. */
+std::string TextArgument(const Napi::CallbackInfo& info, size_t index);
 
 }  // namespace troupe

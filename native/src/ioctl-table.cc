@@ -67,7 +67,7 @@ bool Holds(const Structure& s, const Bytes& bytes) {
 }
 
 Napi::Value Transfer(const Napi::CallbackInfo& info, bool set) {
-  const Structure* s = Find(info[1].ToString());
+  const Structure* s = Find(TextArgument(info, 1));
   if (s == nullptr || (set ? s->set : s->get) == 0) return ThrowArgument(info.Env(), "there is no such structure");
   const Bytes bytes = BytesArgument(info, 2);
   if (!bytes.ok) return info.Env().Undefined();
@@ -85,7 +85,7 @@ Napi::Value SetState(const Napi::CallbackInfo& info) { return Transfer(info, tru
 
 /** (name): bytes of a structure of fixed size. */
 Napi::Value StateBytes(const Napi::CallbackInfo& info) {
-  const Structure* s = Find(info[0].ToString());
+  const Structure* s = Find(TextArgument(info, 0));
   if (s == nullptr) return ThrowArgument(info.Env(), "there is no such structure");
   return Napi::Number::New(info.Env(), static_cast<double>(s->bytes));
 }

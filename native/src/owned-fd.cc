@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "addon-data.h"
+#include "buffer.h"
 
 namespace troupe {
 
@@ -17,12 +18,15 @@ void OwnedFd::Init(Napi::Env env, Napi::Object exports) {
 Napi::Value OwnedFd::Wrap(Napi::Env env, int fd) {
   Napi::Object object =
       env.GetInstanceData<AddonData>()->ownedFd.New({Napi::Number::New(env, fd)});
-  if (env.IsExceptionPending()) close(fd);
+  if (object.IsEmpty()) {
+    close(fd);  // the thread is being terminated
+    return env.Undefined();
+  }
   return object;
 }
 
 OwnedFd::OwnedFd(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<OwnedFd>(info), fd_(info[0].ToNumber().Int32Value()) {}
+    : Napi::ObjectWrap<OwnedFd>(info), fd_(IntArgument(info, 0)) {}
 
 OwnedFd::~OwnedFd() { Release(); }
 

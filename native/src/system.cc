@@ -23,7 +23,7 @@ constexpr uint32_t kMaxCpuidEntries = 256;
 
 /** (path): OwnedFd. */
 Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
-  const std::string path = info[0].ToString();
+  const std::string path = TextArgument(info, 0);
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
   return fd < 0 ? ThrowErrno(info.Env(), "open", errno) : OwnedFd::Wrap(info.Env(), fd);
 }
@@ -79,7 +79,7 @@ Napi::Value SupportedCpuid(const Napi::CallbackInfo& info) {
 
 /** (fd, features): Uint32Array of the MSRs that a vCPU's state has, or that hold features of the host. */
 Napi::Value MsrIndexList(const Napi::CallbackInfo& info) {
-  const bool features = info[1].ToBoolean();
+  const bool features = BoolArgument(info, 1);
   const unsigned long request = features ? kGetMsrFeatureIndexList : kGetMsrIndexList;
   const char* name = features ? "KVM_GET_MSR_FEATURE_INDEX_LIST" : "KVM_GET_MSR_INDEX_LIST";
   std::vector<uint32_t> list(1 + kMaxEntries);

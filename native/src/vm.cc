@@ -112,7 +112,7 @@ Napi::Value Irqfd(const Napi::CallbackInfo& info) {
   kvm_irqfd irqfd{};
   irqfd.fd = U32Argument(info, 1);
   irqfd.gsi = U32Argument(info, 2);
-  irqfd.flags = info[3].ToBoolean() ? 0 : KVM_IRQFD_FLAG_DEASSIGN;
+  irqfd.flags = BoolArgument(info, 3) ? 0 : KVM_IRQFD_FLAG_DEASSIGN;
   const int resample = IntArgument(info, 4);
   if (resample >= 0) {
     irqfd.flags |= KVM_IRQFD_FLAG_RESAMPLE;

@@ -3,7 +3,7 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CHIPSET_NAME, buildMachine } from '#kernel/builder.js';
+import { CHIPSET_NAME, CONSOLE_NAME, buildMachine } from '#kernel/builder.js';
 import { Machine, type MachineExit } from '#kernel/machine.js';
 import { resolveConfig, type MachineOptions } from '#kernel/machine-config.js';
 import { silentLogger } from '#shared/ipc/log.js';
@@ -13,6 +13,8 @@ export interface PayloadMachine {
   readonly machine: Machine;
   /** What it has printed on COM1. */
   output(): string;
+  /** What it has printed on virtio-console. */
+  terminal(): string;
   /** Until it ends by itself. */
   wait(): Promise<MachineExit>;
   /** Ends it and removes its files. */
@@ -23,17 +25,20 @@ export interface PayloadMachine {
 export async function startPayload(options: MachineOptions): Promise<PayloadMachine> {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-payload-'));
   const path = join(directory, 'serial');
-  const fd = openSync(path, 'w');
-  const built = await buildMachine(resolveConfig({ memory: '32M', serial: fd, ...options }));
+  const serial = openSync(path, 'w');
+  const built = await buildMachine(resolveConfig({ memory: '32M', serial, console: 'kernel', ...options }));
   const machine = new Machine(built, silentLogger);
+  const terminal: Uint8Array[] = [];
+  machine.onOutput(CONSOLE_NAME, (_kind, bytes) => void terminal.push(Uint8Array.from(bytes)));
   await machine.start();
   return {
     machine,
     output: () => readFileSync(path, 'utf8'),
+    terminal: () => Buffer.concat(terminal).toString(),
     wait: () => machine.wait(),
     close: async () => {
       await machine.stop();
-      closeSync(fd);
+      closeSync(serial);
       rmSync(directory, { recursive: true });
     },
   };
