@@ -3,7 +3,7 @@ import { HELPER_ARG0, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
 import type { Semantics, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import { Lanes, SHAPE_NUMBER, inexactIsMasked, noteInexact, roundingControl } from './sse-lanes.js';
 import type { Shape } from './sse-lanes.js';
-import { immediate, simd, simdHelper, v, zeroVector } from './sse-operand.js';
+import { immediate, simd, simdHelper, v, writeOrderFlags, zeroVector } from './sse-operand.js';
 
 const PREDICATES = ['eq', 'lt', 'le'];
 
@@ -64,7 +64,7 @@ function compareToFlags(shape: 'ss' | 'sd', quiet: boolean): Semantics {
         return e.getState('i32', HELPER_ARG0);
       },
     );
-    e.writeArithmeticFlags(image);
+    writeOrderFlags(e, image);
   };
 }
 
@@ -111,10 +111,10 @@ export const SSE_COMPARE: SemanticsTable = {
   Cmppd: { sem: simd(compare('pd')) },
   Cmpss: { sem: simd(compare('ss')) },
   Cmpsd: { sem: simd(compare('sd')) },
-  Comiss: { sem: simd(compareToFlags('ss', false)) },
-  Comisd: { sem: simd(compareToFlags('sd', false)) },
-  Ucomiss: { sem: simd(compareToFlags('ss', true)) },
-  Ucomisd: { sem: simd(compareToFlags('sd', true)) },
+  Comiss: { sem: simd(compareToFlags('ss', false)), overwritesFlags: true },
+  Comisd: { sem: simd(compareToFlags('sd', false)), overwritesFlags: true },
+  Ucomiss: { sem: simd(compareToFlags('ss', true)), overwritesFlags: true },
+  Ucomisd: { sem: simd(compareToFlags('sd', true)), overwritesFlags: true },
   Roundps: { sem: simd(roundTo('ps')) },
   Roundpd: { sem: simd(roundTo('pd')) },
   Roundss: { sem: simd(roundTo('ss')) },

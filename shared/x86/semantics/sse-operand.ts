@@ -59,6 +59,13 @@ export function simd(sem: Semantics): Semantics {
   };
 }
 
+/** ZF, PF and CF of an order (COMISD, FCOMI) from an RFLAGS image; OF, SF and AF clear. One by one, so that a branch behind needs just its own. */
+export function writeOrderFlags(e: Emitter, image: Value): void {
+  const bit = (n: number): Value => e.and(e.shrU(image, e.i32(n)), e.i32(1));
+  const zero = e.i32(0);
+  e.writeFlags({ cf: bit(0), pf: bit(2), af: zero, zf: bit(6), sf: zero, of: zero });
+}
+
 /** A helper that works on VECTOR_SCRATCH, MXCSR and HELPER_ARG0 alone. */
 export function simdHelper(e: Emitter, name: string, args: readonly Value[]): void {
   e.helper(name, args, { confined: true });

@@ -22,7 +22,7 @@ import {
   x87Helper,
   x87Table,
 } from './x87-operand.js';
-import { checkPendingX87 } from './sse-operand.js';
+import { checkPendingX87, writeOrderFlags } from './sse-operand.js';
 
 const POP = 8;
 
@@ -121,7 +121,7 @@ function compareToFlags(control: number): Semantics {
         return e.getState('i32', HELPER_ARG0);
       },
     );
-    e.writeArithmeticFlags(image);
+    writeOrderFlags(e, image);
   };
 }
 
