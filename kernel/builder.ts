@@ -57,8 +57,9 @@ export interface BuiltMachine {
   readonly supervision: SupervisionConfig;
   /** Every seed has it; what is injected later is pushed. */
   readonly faults: { readonly seed: number; readonly rules: FaultRule[] };
-  /** Modules that a device's replacement needs. */
+  /** Modules that a device's replacement needs, and a vCPU's. */
   readonly deviceModules: readonly URL[];
+  readonly vcpuModules: readonly URL[];
   /** Gives back what the host keeps for the machine, once no thread uses it any more. */
   readonly release?: () => void;
 }
@@ -146,6 +147,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     }),
     supervision: config.supervision,
     faults,
+    vcpuModules: [new URL('vcpu/actor.js', BUILT_ACTORS)],
     deviceModules: kinds.map((kind) => new URL(`${kind}/actor.js`, BUILT_ACTORS)),
     ...(kvm && { release: () => kvm.close() }),
   };

@@ -14,6 +14,9 @@ export { parseDisk, parseSize, type DiskConfig, type SupervisionConfig } from '.
 export { Session, type SessionOptions } from './session.js';
 export type { StreamedExec } from './exec-channel.js';
 export { formatFault, parseFault, parseFaultOf, parseTimeMs } from '#shared/ipc/fault-text.js';
+export { chaos, type ChaosOptions } from './chaos/chaos.js';
+export type { ChaosReport } from './chaos/chaos-report.js';
+export type { ChaosRun } from './chaos/chaos-run.js';
 export { GuestControl } from './control/control-client.js';
 export { defaultGuestName, guestNames } from './control/guest-name.js';
 export { readFaultPlan } from './fault/plan-file.js';

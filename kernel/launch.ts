@@ -36,6 +36,8 @@ export interface LaunchOptions {
   readonly faults?: FaultPlan;
   /** Under which `troupe fault` and `troupe actors` find the guest. */
   readonly name?: string;
+  /** Where a diagnostic bundle goes when supervision gives the machine up; default in the user's state folder. */
+  readonly bundleFolder?: string;
   /** The guest must be up within this; default 120 000. */
   readonly readyMs?: number;
 }

@@ -19,6 +19,7 @@ import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
 import { KERNEL_NAME, mailboxName, type MachineLayout } from '#shared/memory/machine-layout.js';
 import type { BuiltMachine } from './builder.js';
+import { writeBundle } from './diagnostic-bundle.js';
 import { InputQueue } from './input-queue.js';
 import { MailboxAudit } from './mailbox-audit.js';
 import { OutputReader, type OutputListener } from './output-reader.js';
@@ -34,10 +35,12 @@ export type MachineExit =
   /** `code`: the exit code that QEMU would give, (value << 1) | 1. */
   | { readonly kind: 'debug-exit'; readonly code: number }
   | { readonly kind: 'triple-fault'; readonly vcpu: number }
-  /** Supervision gave up. */
-  | { readonly kind: 'failed'; readonly message: string }
+  /** Supervision gave up. `bundle`: the folder with what is left of the machine. */
+  | { readonly kind: 'failed'; readonly message: string; readonly bundle?: string }
   | { readonly kind: 'stopped' };
 
+/** Of what happened to the actors, in a diagnostic bundle. */
+const MAX_EVENTS = 1000;
 /** A missed wake-up costs this much, no more. */
 const EVENT_POLL_MS = 250;
 
@@ -67,13 +70,18 @@ export class Machine {
   readonly #exit: Promise<MachineExit>;
   readonly #faults: FaultControl;
   readonly #audit: MailboxAudit;
+  readonly #bundleParent: string | undefined;
+  /** The last of them, for the bundle. */
+  readonly #events: ActorEvent[] = [];
   readonly #listeners = new Set<(event: ActorEvent) => void>();
   #startedNs = monotonicNs();
   #resolveExit: (exit: MachineExit) => void = () => {};
   #state: 'built' | 'running' | 'paused' | 'ending' | 'ended' = 'built';
   #ending: Promise<void> | undefined;
 
-  constructor(built: BuiltMachine, log: Logger) {
+  /** `bundleParent`: where a diagnostic bundle goes when supervision gives up; none is written when absent. */
+  constructor(built: BuiltMachine, log: Logger, bundleParent?: string) {
+    this.#bundleParent = bundleParent;
     this.layout = built.layout;
     this.memory = built.memory;
     this.views = viewArena(built.memory);
@@ -82,16 +90,17 @@ export class Machine {
     const host: SupervisorHost = {
       views: this.views,
       log,
-      nowMs: () => this.#nowMs(),
+      nowMs: () => this.sinceStartMs(),
       tell: (event) => this.#tell(event),
       escalate: (message) => void this.#end({ kind: 'failed', message }),
     };
     const { intensity, periodMs, hangMs, heartbeatMs } = built.supervision;
     const rules = { strategy: 'one_for_one', intensity, periodMs } as const;
     const limits = { hangMs, heartbeatMs };
-    const spare = built.deviceModules;
+    const spare = { modules: built.deviceModules };
     this.#devices = new ActorSupervisor({ ...rules, spare }, built.devices, host, limits);
-    this.#vcpus = new ActorSupervisor(rules, built.vcpus, host, limits);
+    const vcpuSpare = { modules: built.vcpuModules, late: true };
+    this.#vcpus = new ActorSupervisor({ ...rules, spare: vcpuSpare }, built.vcpus, host, limits);
     this.#faults = this.#makeFaults(built);
     this.#audit = new MailboxAudit(this.views, built.layout);
     this.#outputs = new OutputReader(this.views, built.layout);
@@ -207,13 +216,15 @@ export class Machine {
     this.#outputs.listen(actor, listener);
   }
 
-  #nowMs(): number {
+  /** What the times of events count from. */
+  sinceStartMs(): number {
     return (monotonicNs() - this.#startedNs) / 1e6;
   }
 
   #tell(event: ActorEvent): void {
     // What struck comes before what came of it.
     if (event.type === 'actor:exit') this.#faults.tally();
+    if (this.#events.push(event) > MAX_EVENTS) this.#events.shift();
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -222,7 +233,7 @@ export class Machine {
       i32: this.views.i32,
       layout: this.layout,
       actors: [...built.vcpus, ...built.devices].map(({ name, seed }) => ({ name, kind: seed.kind })),
-      sinceStartMs: (hostMs) => this.#nowMs() - ((Math.floor(monotonicNs() / 1e6) - hostMs) >>> 0),
+      sinceStartMs: (hostMs) => this.sinceStartMs() - ((Math.floor(monotonicNs() / 1e6) - hostMs) >>> 0),
       wake: (actor) => this.#supervisorOf(actor).wake(actor),
       arm: (actor, index, rule) => this.#supervisorOf(actor).arm(actor, index, rule),
       tell: (event) => this.#tell(event),
@@ -264,6 +275,23 @@ export class Machine {
     await this.#outputs.close();
     this.#release();
     this.#state = 'ended';
-    this.#resolveExit(exit);
+    this.#resolveExit(exit.kind === 'failed' ? this.#writeBundle(exit) : exit);
+  }
+
+  #writeBundle(exit: MachineExit & { kind: 'failed' }): MachineExit {
+    if (this.#bundleParent === undefined) return exit;
+    try {
+      const bundle = writeBundle(this.#bundleParent, this.views, this.layout, {
+        reason: exit.message,
+        actors: this.status(),
+        events: this.#events,
+        faults: this.#faults.plan,
+        mailboxes: this.mailboxes(),
+      });
+      return { ...exit, bundle };
+    } catch (error) {
+      this.#log.error({ error: String(error) }, 'no diagnostic bundle');
+      return exit;
+    }
   }
 }

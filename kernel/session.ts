@@ -1,5 +1,6 @@
 // One guest from its options to its end, in this process: finds the stock guest when no kernel is named, builds and starts the
 // machine, runs commands in it, and starts it anew when it resets. What `troupe run` and the child of launch() share.
+import { join } from 'node:path';
 import { CONSOLE_PORT, VERB_DATA, VERB_RESIZE, messageKind } from '#actors/virtio-console/protocol.js';
 import { defaultCommandLine } from '#kernel/assets/command-line.js';
 import { ensureGuestAssets, type AssetProgress } from '#kernel/assets/guest-assets.js';
@@ -9,11 +10,13 @@ import { TroupeError } from '#shared/base/error.js';
 import type { Logger } from '#shared/ipc/log.js';
 import { writeAll } from './terminal-output.js';
 import { CONSOLE_NAME, UART_NAME, buildMachine } from './builder.js';
+import { stateFolder } from './control/guest-name.js';
 import { ControlServer } from './control/control-server.js';
 import { ExecChannel, type StreamedExec } from './exec-channel.js';
 import { createKernelLogger } from './log.js';
 import { Machine, type MachineExit } from './machine.js';
 import { resolveConfig, type MachineConfig, type MachineOptions } from './machine-config.js';
+import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import type { ActorEvent } from './supervision/actor-event.js';
 import type { ActorStatus } from './supervision/child.js';
@@ -32,6 +35,8 @@ export interface SessionOptions extends Omit<MachineOptions, 'kernel'> {
   readonly onBuild?: (() => void) | undefined;
   /** Under which `troupe fault` and `troupe actors` find the guest; without one it has no control socket. */
   readonly name?: string | undefined;
+  /** Where a diagnostic bundle goes when supervision gives the machine up; default in the user's state folder. */
+  readonly bundleFolder?: string | undefined;
   /** What happens to the actors, from the start. */
   readonly onActorEvent?: ((event: ActorEvent) => void) | undefined;
   /** What runs the guest's code, and why. */
@@ -63,7 +68,7 @@ export class Session {
     const log = createKernelLogger(config.log);
     const built = await buildMachine({ ...config, accel: choice.accel });
     options.onAccel?.(choice);
-    const machine = new Machine(built, log);
+    const machine = new Machine(built, log, options.bundleFolder ?? join(stateFolder(), 'bundles'));
     if (options.onActorEvent !== undefined) machine.onActorEvent(options.onActorEvent);
     const exec = wireConsole(machine, config, options);
     void machine.wait().then((exit) => exec?.end(endedError(exit)));
@@ -142,6 +147,16 @@ export class Session {
 
   async inspect(actor: string): Promise<unknown> {
     return this.#machine.inspect(actor);
+  }
+
+  /** What each mailbox has seen, by its name. */
+  mailboxes(): ReadonlyMap<string, MailboxCounts> {
+    return this.#machine.mailboxes();
+  }
+
+  /** ms since the machine's start: what the times of events count from. */
+  sinceStartMs(): number {
+    return this.#machine.sinceStartMs();
   }
 
   actors(): ActorStatus[] {

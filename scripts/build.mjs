@@ -1,7 +1,15 @@
 // Builds dist/: compiles TypeScript, removes outputs whose source is gone, runs the interpreter generator. A hash of all
 // inputs in dist/.stamp tells a fresh build from a stale one.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildNative } from './build-native.mjs';
@@ -17,6 +25,8 @@ const SETTINGS = [
   'scripts/build-native.mjs',
 ];
 const DIST = join(ROOT, 'dist');
+/** What is no TypeScript and lies beside the code that reads it. */
+const ASSETS = ['kernel/chaos/verifier.c'];
 /** What node-gyp leaves behind. */
 const NATIVE_BUILD = join(ROOT, 'native/build');
 const STAMP = join(DIST, '.stamp');
@@ -64,6 +74,7 @@ export function build(options) {
   const code = runNode(join(ROOT, 'node_modules/typescript/bin/tsc'), ['-p', 'tsconfig.build.json'], options);
   if (code !== 0) return code;
   removeOrphans();
+  for (const name of ASSETS) copyFileSync(join(ROOT, name), join(DIST, name));
   buildNative(); // the wasm engine does without
   const generated = existsSync(GENERATOR) ? runNode(GENERATOR, [], options) : 0;
   if (generated === 0) writeFileSync(STAMP, hash);

@@ -7,6 +7,8 @@ import { createKvmEngine } from './engine-kvm/vcpu-engine.js';
 import { createWasmEngine } from './engine-wasm/vcpu-engine.js';
 import type { VcpuParams } from './protocol.js';
 
+export { loadInterpreterImage as warmUp } from './engine-wasm/create-engine.js';
+
 export function createVcpu(context: ActorContext): ActorBehaviour {
   const engine =
     context.kvm === undefined ? createWasmEngine(context) : createKvmEngine(context, context.kvm);

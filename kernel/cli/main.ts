@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { TroupeError } from '../index.js';
 import { RUN_HELP, parseRunArguments } from './args.js';
+import { chaos } from './chaos.js';
 import { actors } from './actors.js';
 import { fault } from './fault.js';
 import { cpu } from './cpu.js';
@@ -11,6 +12,7 @@ import { EXIT_BAD_INPUT, EXIT_FAILED, run } from './run.js';
 const HELP = `usage: troupe <command> [options]
 
   run        boot a virtual machine on this terminal (troupe run --help)
+  chaos      runs guests under a fault plan and reports (troupe chaos --help)
   actors     the actors of a running guest (troupe actors --help)
   fault      break an actor of a running guest (troupe fault --help)
   cpu        run CPU test vectors (troupe cpu --help)
@@ -40,6 +42,8 @@ async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(RUN_HELP);
       return 0;
     }
+    case 'chaos':
+      return chaos(argv.slice(1));
     case 'actors':
       return actors(argv.slice(1));
     case 'fault':

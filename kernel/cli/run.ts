@@ -205,6 +205,7 @@ function exitCode(exit: MachineExit): number {
       return 1;
     case 'failed':
       complain(`the machine failed: ${exit.message}`);
+      if (exit.bundle !== undefined) complain(`what is left of it is in ${exit.bundle}`);
       return EXIT_FAILED;
   }
 }

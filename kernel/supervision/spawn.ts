@@ -43,6 +43,8 @@ export const DEFAULT_LIMITS: SupervisionLimits = {
 
 /** Enough for any device; what runs away is ended. */
 const DEFAULT_HEAP_MIB = 192;
+/** A machine's first moments are its guest's. */
+const SPARE_AFTER_MS = 2000;
 /** A gentle kill becomes one by force after this. */
 const GENTLE_KILL_MS = 1000;
 
@@ -57,8 +59,15 @@ export interface SupervisorHost {
 }
 
 export interface SupervisorOptions extends Omit<SupervisorSpec, 'children'> {
-  /** Modules to keep a warm thread for, after the first start; none when absent. */
-  readonly spare?: readonly URL[] | undefined;
+  /** A warm thread in reserve; none when absent. */
+  readonly spare?: SparePlan | undefined;
+}
+
+export interface SparePlan {
+  /** Of the actors that it may become. */
+  readonly modules: readonly URL[];
+  /** Only once an actor has died: of those that are large and seldom do. */
+  readonly late?: boolean;
 }
 
 export class ActorSupervisor {
@@ -67,6 +76,7 @@ export class ActorSupervisor {
   readonly #limits: SupervisionLimits;
   readonly #children: readonly Child[];
   readonly #spare: SpareThread | undefined;
+  readonly #preparesLate: boolean = false;
   #state: SupervisorState = INITIAL_STATE;
   #paused = true;
   #stopping = false;
@@ -86,8 +96,11 @@ export class ActorSupervisor {
     this.#host = host;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#children = actors.map((actor) => new Child(actor, host.views));
-    if (spare !== undefined)
-      this.#spare = new SpareThread({ name: 'spare', preload: spare, heapMib: DEFAULT_HEAP_MIB });
+    if (spare !== undefined) {
+      const heapMib = Math.max(...actors.map((actor) => actor.heapMib ?? DEFAULT_HEAP_MIB));
+      this.#spare = new SpareThread({ name: 'spare', preload: spare.modules, heapMib });
+      this.#preparesLate = spare.late === true;
+    }
   }
 
   /** Starts all children, paused; resolves when all are ready. Rejects with the first failure; then stop() cleans up. */
@@ -190,7 +203,7 @@ export class ActorSupervisor {
     child.record = undefined;
     setPhase(views.i32, heartbeatIndex(spec.layout.heartbeat), PHASE_STARTING);
     const seed: ActorSeed = { ...spec.seed, generation: child.generation, startPaused: this.#paused };
-    const spare = spec.heapMib === undefined ? this.#spare?.take() : undefined;
+    const spare = this.#spare?.take();
     const heapMib = spec.heapMib ?? DEFAULT_HEAP_MIB;
     const thread = spare ?? new ActorThread({ name: spec.name, preload: [], heapMib });
     const worker = new ActorWorker(thread, spec.entry, seed, () => child.ring(BELL_CONTROL));
@@ -313,7 +326,7 @@ export class ActorSupervisor {
         const nowMs = this.#host.nowMs();
         const turnMs = nowMs - this.#lastTurnMs;
         this.#lastTurnMs = nowMs;
-        this.#spare?.prepare();
+        if (!this.#preparesLate && nowMs > SPARE_AFTER_MS) this.#spare?.prepare();
         for (const child of this.#children) {
           child.measure(nowMs);
           if (heartbeatMs > 0 && hangMs > 0) this.#watchOne(child, turnMs);

@@ -8,7 +8,9 @@
 //   temporary   nothing                   nothing
 //
 // More than `intensity` restarts within `periodMs` escalate. On a restart one_for_one replaces the child, one_for_all all
-// children, rest_for_one the child and those started after it; a temporary child that is stopped so stays stopped.
+// children, rest_for_one the child and those started after it; a temporary child that is stopped so stays stopped, a transient
+// one that had ended its work is started again with the others.
+// A supervisor that escalates ends all of its children, and is itself a child that failed, of the supervisor above it.
 
 export type RestartType = 'permanent' | 'transient' | 'temporary';
 export type Strategy = 'one_for_one' | 'one_for_all' | 'rest_for_one';
@@ -57,13 +59,16 @@ export function describeExit(reason: ExitReason): string {
   }
 }
 
-/** What a supervisor remembers: the times of its restarts that still count, and which children are gone for good. */
+/** What a supervisor remembers: the times of its restarts that still count, and which children are not there. */
 export interface SupervisorState {
   readonly restartTimesMs: readonly number[];
+  /** Temporary ones, for good. */
   readonly gone: ReadonlySet<string>;
+  /** Transient ones whose work was done. */
+  readonly ended: ReadonlySet<string>;
 }
 
-export const INITIAL_STATE: SupervisorState = { restartTimesMs: [], gone: new Set() };
+export const INITIAL_STATE: SupervisorState = { restartTimesMs: [], gone: new Set(), ended: new Set() };
 
 export type Decision =
   | { readonly kind: 'ignore' }
@@ -108,9 +113,14 @@ export function decideOnExit(
 ): Step {
   const index = spec.children.findIndex((child) => child.name === name);
   const child = spec.children[index];
-  if (child === undefined || state.gone.has(name)) return { state, decision: { kind: 'ignore' } };
+  if (child === undefined || state.gone.has(name) || state.ended.has(name))
+    return { state, decision: { kind: 'ignore' } };
   if (!wantsRestart(child.restart, reason)) {
-    return { state: { ...state, gone: new Set([...state.gone, name]) }, decision: { kind: 'ignore' } };
+    const absent = child.restart === 'temporary' ? 'gone' : 'ended';
+    return {
+      state: { ...state, [absent]: new Set([...state[absent], name]) },
+      decision: { kind: 'ignore' },
+    };
   }
   const restartTimesMs = [...state.restartTimesMs.filter((t) => nowMs - t <= spec.periodMs), nowMs];
   if (restartTimesMs.length > spec.intensity) {
@@ -119,7 +129,11 @@ export function decideOnExit(
   }
   const present = affectedBy(spec, index).filter((c) => !state.gone.has(c.name));
   const start = present.filter((c) => c.restart !== 'temporary').map((c) => c.name);
-  const stop = present.map((c) => c.name).filter((n) => n !== name);
+  const stop = present.map((c) => c.name).filter((n) => n !== name && !state.ended.has(n));
   const gone = new Set([...state.gone, ...stop.filter((n) => !start.includes(n))]);
-  return { state: { restartTimesMs, gone }, decision: { kind: 'restart', stop: stop.reverse(), start } };
+  const ended = new Set([...state.ended].filter((n) => !start.includes(n)));
+  return {
+    state: { restartTimesMs, gone, ended },
+    decision: { kind: 'restart', stop: stop.reverse(), start },
+  };
 }

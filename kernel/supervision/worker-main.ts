@@ -13,8 +13,17 @@ function hostThreadId(): number | undefined {
   }
 }
 
+/** What an actor's module may offer beside the actor: does ahead what every one of its kind does. */
+interface Preloaded {
+  warmUp?(): void;
+}
+
+async function preload(href: string): Promise<void> {
+  ((await import(href)) as Preloaded).warmUp?.();
+}
+
 // A module that cannot be loaded is told when the thread becomes the actor that needs it.
-await Promise.allSettled((workerData as ThreadSetup).preload.map(async (href) => import(href)));
+await Promise.allSettled((workerData as ThreadSetup).preload.map(preload));
 parentPort!.once('message', ({ entry, seed, port }: BecomeActor) => {
   provideThread({ parentPort: port, workerData: seed });
   void import(entry);

@@ -153,10 +153,10 @@ const SLEEP_LIMIT_MS = 1000;
 /** Of a piece of memory that a fault hoards, in doubles: V8 does not move pieces of that size about. */
 const HOARD_ENTRIES = 100_000;
 
-let provided: ActorThread | undefined;
+let provided: Pick<ActorThread, 'parentPort' | 'workerData'> | undefined;
 
 /** For a thread that learns late which actor it is: stands for what main.ts hands to {@link runActor}. */
-export function provideThread(thread: ActorThread): void {
+export function provideThread(thread: typeof provided): void {
   provided = thread;
 }
 
@@ -166,7 +166,7 @@ export function runActor(
   create: (context: ActorContext) => ActorBehaviour,
   options: { readonly eventLoop?: boolean } = {},
 ): void {
-  const thread = provided ?? ownThread;
+  const thread = { ...ownThread, ...provided };
   const port = thread.parentPort;
   assert(port !== null, 'an actor runs in a worker');
   const seed = thread.workerData as ActorSeed;

@@ -28,7 +28,7 @@ import { Session } from '#kernel/session.js';
 import { TroupeError } from '#shared/base/error.js';
 import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import { createPrng, type Prng } from '#shared/base/prng.js';
-import { NumberedLines } from '../support/numbered-lines.js';
+import { NumberedLines } from '#kernel/chaos/numbered-lines.js';
 
 const KINDS = ['virtio-blk', 'virtio-console', 'virtio-rng'];
 const VICTIMS = KINDS.map((kind) => `${kind}-0`);

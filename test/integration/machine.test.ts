@@ -59,6 +59,7 @@ function buildScripted(params: object, vcpus = 2): Machine {
       supervision: { intensity: 10, periodMs: 10_000, hangMs: 5000, heartbeatMs: 500 },
       faults: { seed: 0, rules: [] },
       deviceModules: [],
+      vcpuModules: [],
     },
     silentLogger,
   );

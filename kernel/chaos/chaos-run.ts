@@ -1,0 +1,162 @@
+// One chaos run: a guest, a workload that checks itself, faults from the moment it works, and what came of it. A run is judged by
+// what the guest saw (violations, its exit code, its kernel's log), what the host saw of it (the counter's lines, the disk's
+// image), and how the machine ended.
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { formatFault } from '#shared/ipc/fault-text.js';
+import { Session } from '../session.js';
+import type { ActorEvent } from '../supervision/actor-event.js';
+import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
+import type { ChaosPlan } from './chaos-plan.js';
+import { NumberedLines } from './numbered-lines.js';
+import { WORKLOAD_PATH, sumDisk, type Workload } from './workload.js';
+
+export interface ChaosRun {
+  readonly seed: number;
+  readonly passed: boolean;
+  /** What was wrong, in words; empty when it passed. */
+  readonly failures: readonly string[];
+  /** From the start of the workload. */
+  readonly durationMs: number;
+  /** Their times count from the start of the workload. */
+  readonly events: readonly ActorEvent[];
+  /** The longest time without a line of the guest's counter. */
+  readonly longestStallMs: number;
+  /** What the workload counted: writes, reads, flushes, turns … */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Messages that were damaged, lost or doubled and made good. */
+  readonly messagesMended: number;
+}
+
+const BOOT_MS = 180_000;
+/** Beyond the workload's time: it reads all of its disk again. */
+const GRACE_MS = 120_000;
+/** What a guest's kernel says when hardware fails it. What it says of a slow host is not that. */
+const TROUBLE = 'error|fail|BUG|Oops|panic|timed? ?out|corrupt|reset|hung|NMI|spurious|nobody cared';
+const NO_TROUBLE =
+  /ACPI|PCI|pci |pci_|tsc|RAS|Spectre|command line|nomodule|hrtimer|failed to find|not found/i;
+
+/** Runs once. Rejects only when there is no guest to run. */
+export async function runChaos(plan: ChaosPlan, seed: number, workload: Workload): Promise<ChaosRun> {
+  const folder = mkdtempSync(join(tmpdir(), 'troupe-chaos-'));
+  const disk = join(folder, 'disk.img');
+  writeFileSync(disk, '');
+  truncateSync(disk, plan.diskMib * 2 ** 20);
+  const events: ActorEvent[] = [];
+  try {
+    const session = await Session.open({
+      vcpus: plan.smp,
+      memory: plan.memory,
+      disks: [{ path: disk }],
+      tier: plan.tier,
+      execPorts: true,
+      faults: { seed, rules: [] },
+      supervision: { intensity: plan.intensity, heartbeatMs: plan.heartbeatMs },
+      log: { level: 'silent' },
+      onActorEvent: (event) => events.push(event),
+    });
+    try {
+      return await judgeRun(session, plan, seed, workload, { disk, events });
+    } finally {
+      await session.stop();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+async function judgeRun(
+  session: Session,
+  plan: ChaosPlan,
+  seed: number,
+  workload: Workload,
+  { disk, events }: { readonly disk: string; readonly events: ActorEvent[] },
+): Promise<ChaosRun> {
+  await session.exec(`cat >${WORKLOAD_PATH} && chmod +x ${WORKLOAD_PATH} && dmesg -c >/dev/null`, {
+    stdin: once(workload.program),
+    readyMs: BOOT_MS,
+  });
+  const lines = new NumberedLines('c');
+  const stderr: Uint8Array[] = [];
+  const failures: string[] = [];
+  let lastMs = performance.now();
+  let longestStallMs = 0;
+  const startedMs = lastMs;
+  const offsetMs = session.sinceStartMs();
+  for (const rule of plan.faults.rules) session.inject(rule);
+  try {
+    const code = await session.exec(`${WORKLOAD_PATH} /dev/vda ${plan.seconds} ${seed >>> 0}`, {
+      timeoutMs: plan.seconds * 1000 + GRACE_MS,
+      onStdout: (bytes) => {
+        const nowMs = performance.now();
+        longestStallMs = Math.max(longestStallMs, nowMs - lastMs);
+        lastMs = nowMs;
+        lines.push(bytes);
+      },
+      onStderr: (bytes) => void stderr.push(bytes),
+    });
+    if (code !== 0) failures.push(`the workload ended with ${code}`);
+    failures.push(...(await readKernelLog(session)));
+  } catch (error) {
+    failures.push(error instanceof Error ? error.message : String(error));
+  }
+  const said = Buffer.concat(stderr).toString().split('\n');
+  failures.push(...said.filter((line) => line !== ''));
+  if (lines.fault !== undefined) failures.push(`console: ${lines.fault}`);
+  const mended = [...session.mailboxes().values()].reduce((sum, box) => sum + countMended(box), 0);
+  await session.stop(); // before the image is read
+  const counts = readCounts(lines.others);
+  failures.push(...checkDisk(lines.others, disk, workload, failures.length === 0));
+  return {
+    seed,
+    passed: failures.length === 0,
+    failures,
+    durationMs: performance.now() - startedMs,
+    events: events.map((event) => ({ ...event, atMs: event.atMs - offsetMs })).filter((e) => e.atMs > -1000),
+    longestStallMs,
+    counts: { ...counts, lines: lines.count },
+    messagesMended: mended,
+  };
+}
+
+const countMended = (box: MailboxCounts): number => box.repaired + box.duplicates + box.republished;
+
+async function readKernelLog(session: Session): Promise<string[]> {
+  const found: Uint8Array[] = [];
+  await session.exec(`dmesg | grep -iE '${TROUBLE}'; true`, {
+    timeoutMs: GRACE_MS,
+    onStdout: (bytes) => void found.push(bytes),
+  });
+  const lines = Buffer.concat(found).toString().split('\n');
+  return lines.filter((line) => line !== '' && !NO_TROUBLE.test(line)).map((line) => `kernel: ${line}`);
+}
+
+/** `= NAME NUMBER` lines. */
+function readCounts(lines: readonly string[]): Record<string, number> {
+  const found = lines.map((line) => /^= (\w+) (\d+)$/.exec(line)).filter((match) => match !== null);
+  return Object.fromEntries(found.map(([, name, value]) => [name!, Number(value)]));
+}
+
+function checkDisk(lines: readonly string[], disk: string, workload: Workload, whole: boolean): string[] {
+  if (workload.kind !== 'verifier' || !whole) return [];
+  const seen = lines
+    .map((line) => /^= disk ([0-9a-f]{16})$/.exec(line)?.[1])
+    .find((sum) => sum !== undefined);
+  const sum = sumDisk(readFileSync(disk));
+  return seen === sum ? [] : [`disk: the guest reads ${seen ?? 'nothing'}, the image holds ${sum}`];
+}
+
+/** How to see a run again. */
+export function replayCommand(planPath: string, run: Pick<ChaosRun, 'seed'>): string {
+  return `troupe chaos --plan ${planPath} --runs 1 --seed ${run.seed} --report replay`;
+}
+
+/** The rules of a plan, one a line. */
+export function describeFaults(plan: ChaosPlan): string[] {
+  return plan.faults.rules.map(formatFault);
+}
