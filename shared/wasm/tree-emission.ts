@@ -5,10 +5,12 @@
 
 import { ByteBuffer } from './byte-buffer.js';
 import type { TreeBuilder } from './tree-builder.js';
+import { writeAccess, writeOperator } from './tree-encoding.js';
+import { TreeHomes } from './tree-homes.js';
 import type { TreeLiveness } from './tree-liveness.js';
 import { TreeLocals } from './tree-locals.js';
 import * as N from './tree-nodes.js';
-import { OPERATOR_IMMEDIATES, PREFIX_FC, PREFIX_FD, TREE_ACCESSES } from './tree-opcodes.js';
+import { TREE_ACCESSES } from './tree-opcodes.js';
 import type { TreePlacement } from './tree-placement.js';
 import * as S from './tree-statements.js';
 import type { TreeTape } from './tree-tape.js';
@@ -33,14 +35,10 @@ export class TreeEmission {
   readonly #liveness: TreeLiveness;
   readonly #placement: TreePlacement;
   readonly #locals: TreeLocals;
-  /** The declared local that has a node's value. */
+  readonly #homes: TreeHomes;
+  /** {@link TreeHomes.home} and {@link TreeHomes.left}, at hand. */
   readonly #home: Int32Array;
-  /** Uses not written yet. */
   readonly #left: Int32Array;
-  /** The node that a variable holds, by declared local. */
-  readonly #holds: Int32Array;
-  /** What holds and homes were, to go back to at the end of an arm: a local, or ~node, and its old word. */
-  readonly #trail: number[] = [];
   readonly #constructs: OpenConstruct[] = [];
   /** Labels around, and how many there were inside of each construct. */
   #labels = 0;
@@ -48,18 +46,11 @@ export class TreeEmission {
   /** Loads that are needed and not evaluated, in their order. */
   #pending: number[] = [];
   readonly #evaluated: Uint8Array;
-  /** Temporaries to give back at the end of each open loop, and the loops open when each was taken. */
-  readonly #loops: number[][] = [];
-  readonly #takenIn: number[] = [];
   #block = 0;
   /** The statement that ends this arm. */
   #limit: number;
   /** An effect's result that is on the stack for the next statement. */
   #onStack = NONE;
-  /** Where the last local.set began and ended. */
-  #setAt = NONE;
-  #setEnd = NONE;
-  #setLocal = NONE;
 
   constructor(tape: TreeTape, builder: TreeBuilder, liveness: TreeLiveness, placement: TreePlacement) {
     this.#tape = tape;
@@ -68,12 +59,12 @@ export class TreeEmission {
     this.#liveness = liveness;
     this.#placement = placement;
     this.#locals = new TreeLocals(tape, this.#statements, liveness, placement);
-    this.#home = new Int32Array(this.#nodes.count).fill(NONE);
-    this.#left = placement.uses;
-    this.#holds = new Int32Array(this.#locals.firstTemporary).fill(NONE);
     this.#evaluated = new Uint8Array(this.#nodes.count);
     this.#limit = this.#statements.count;
     this.#out = new ByteBuffer(1024 + this.#statements.count * 4);
+    this.#homes = new TreeHomes(this.#out, this.#locals, this.#nodes.type, placement.uses);
+    this.#home = this.#homes.home;
+    this.#left = this.#homes.left;
     for (const node of builder.fixed) this.#home[node] = this.#locals.declared[this.#nodes.a[node]!]!;
   }
 
@@ -86,74 +77,6 @@ export class TreeEmission {
     this.#locals.write(head);
     head.append(this.#out.bytes.subarray(0, this.#out.length));
     return head.finish();
-  }
-
-  // Locals.
-
-  #getLocal(local: number): void {
-    if (this.#setEnd === this.#out.length && this.#setLocal === local) {
-      this.#out.bytes[this.#setAt] = 0x22;
-      this.#setEnd = NONE;
-      return;
-    }
-    this.#out.byte(0x20);
-    this.#out.u32(local);
-  }
-
-  #setLocalTo(local: number): void {
-    this.#setAt = this.#out.length;
-    this.#setLocal = local;
-    this.#out.byte(0x21);
-    this.#out.u32(local);
-    this.#setEnd = this.#out.length;
-  }
-
-  #takeTemporary(type: number): number {
-    const local = this.#locals.take(type);
-    this.#takenIn[local] = this.#loops.length;
-    return local;
-  }
-
-  /** A temporary that was taken outside of a loop may be read when the loop comes round. */
-  #giveBack(local: number): void {
-    if (local < this.#locals.firstTemporary) return;
-    const depth = this.#takenIn[local]!;
-    if (depth < this.#loops.length) this.#loops[depth]!.push(local);
-    else this.#locals.giveBack(local);
-  }
-
-  #hold(local: number, node: number): void {
-    this.#trail.push(local, this.#holds[local]!);
-    this.#holds[local] = node;
-  }
-
-  /** Moves what a variable holds to a temporary. */
-  #save(local: number): void {
-    const node = this.#holds[local]!;
-    const temporary = this.#takeTemporary(this.#nodes.type[node]!);
-    this.#getLocal(local);
-    this.#setLocalTo(temporary);
-    this.#trail.push(~node, this.#home[node]!);
-    this.#home[node] = temporary;
-  }
-
-  /** The node that lives in this variable alone and is used again; or NONE. */
-  #tenant(local: number): number {
-    const node = this.#holds[local]!;
-    return node >= 0 && this.#home[node] === local && this.#left[node]! > 0 ? node : NONE;
-  }
-
-  #leaveScope(scope: number): void {
-    for (let i = this.#trail.length - 2; i >= scope; i -= 2) {
-      const key = this.#trail[i]!;
-      const old = this.#trail[i + 1]!;
-      if (key >= 0) this.#holds[key] = old;
-      else {
-        if (this.#left[~key]! > 0) this.#giveBack(this.#home[~key]!);
-        this.#home[~key] = old;
-      }
-    }
-    this.#trail.length = scope;
   }
 
   // Values.
@@ -174,29 +97,22 @@ export class TreeEmission {
     this.#left[n]!--;
     const home = this.#home[n]!;
     if (home >= 0) {
-      this.#getLocal(home);
-      if (this.#left[n] === 0) this.#giveBack(home);
+      this.#homes.getLocal(home);
+      if (this.#left[n] === 0) this.#homes.giveBack(home);
       return;
     }
     this.#evaluate(n);
     if (this.#left[n]! > 0) {
-      this.#settle(n);
-      this.#getLocal(this.#home[n]!);
+      this.#homes.settle(n);
+      this.#homes.getLocal(this.#home[n]!);
     }
-  }
-
-  /** Takes a node's value from the stack into a temporary. */
-  #settle(n: number): void {
-    const temporary = this.#takeTemporary(this.#nodes.type[n]!);
-    this.#setLocalTo(temporary);
-    this.#home[n] = temporary;
   }
 
   /** Evaluates a node ahead of its uses. */
   #evaluateEarly(n: number): void {
     if (this.#home[n]! >= 0) return;
     this.#evaluate(n);
-    this.#settle(n);
+    this.#homes.settle(n);
   }
 
   /** Computes a node that has no home. */
@@ -214,36 +130,12 @@ export class TreeEmission {
     const count = arity[n]!;
     if (count > 0) this.#push(a[n]!);
     if (code === N.N_LOAD) {
-      this.#access(b[n]!, aux[n]!, c[n]!);
+      writeAccess(this.#out, b[n]!, aux[n]!, c[n]!);
       return;
     }
     if (count > 1) this.#push(b[n]!);
     if (count > 2) this.#push(c[n]!);
-    this.#operator(code, aux[n]!);
-  }
-
-  #operator(code: number, immediate: number): void {
-    const out = this.#out;
-    if (code < PREFIX_FD) out.byte(code);
-    else if (code === N.N_SELECT) out.byte(0x1b);
-    else if (code === N.N_CONST128) {
-      out.byte(0xfd);
-      out.byte(12);
-      out.append(this.#tape.blobs[immediate]!);
-    } else {
-      out.byte(code < PREFIX_FC ? 0xfd : 0xfc);
-      out.u32(code & (PREFIX_FD - 1));
-      if (OPERATOR_IMMEDIATES[code] === 1) out.byte(immediate);
-      else if (OPERATOR_IMMEDIATES[code]! > 1) out.append(this.#tape.blobs[immediate]!);
-    }
-  }
-
-  #access(number: number, offset: number, align: number): void {
-    const { prefix, code } = TREE_ACCESSES[number]!;
-    if (prefix !== 0) this.#out.byte(prefix);
-    this.#out.byte(code);
-    this.#out.u32(align);
-    this.#out.u32(offset);
+    writeOperator(this.#out, code, aux[n]!, this.#tape.blobs);
   }
 
   // Loads.
@@ -331,7 +223,7 @@ export class TreeEmission {
     if (this.#liveness.neededNode[node] === 0) return;
     const declared = this.#locals.declared[local]!;
     this.#home[node] = declared;
-    this.#hold(declared, node);
+    this.#homes.hold(declared, node);
   }
 
   #set(i: number, local: number, value: number): void {
@@ -343,15 +235,15 @@ export class TreeEmission {
       this.#evaluate(value);
       moves = this.#left[value]! > 0;
       if (moves && !this.#locals.isLasting(local)) {
-        this.#settle(value);
-        this.#getLocal(this.#home[value]!);
+        this.#homes.settle(value);
+        this.#homes.getLocal(this.#home[value]!);
         moves = false;
       }
     }
-    const tenant = this.#tenant(local);
-    if (tenant >= 0 && this.#placement.isUsedBetween(tenant, i, this.#limit)) this.#save(local);
-    this.#setLocalTo(local);
-    this.#hold(local, moves ? value : NONE);
+    const tenant = this.#homes.tenant(local);
+    if (tenant >= 0 && this.#placement.isUsedBetween(tenant, i, this.#limit)) this.#homes.save(local);
+    this.#homes.setLocal(local);
+    this.#homes.hold(local, moves ? value : NONE);
     if (moves) this.#home[value] = local;
   }
 
@@ -366,7 +258,7 @@ export class TreeEmission {
     this.#pushOperands(i);
     this.#flushLoads(NONE, NONE);
     const out = this.#out;
-    if (kind[i] === S.S_STORE) this.#access(c[i]! & 0xffff, d[i]!, c[i]! >>> 16);
+    if (kind[i] === S.S_STORE) writeAccess(this.#out, c[i]! & 0xffff, d[i]!, c[i]! >>> 16);
     else if (kind[i] === S.S_FENCE) out.append([0xfe, 3, 0]);
     else out.append(kind[i] === S.S_COPY ? [0xfc, 10, 0, 0] : [0xfc, 11, 0]);
   }
@@ -375,7 +267,7 @@ export class TreeEmission {
     const { op, c, aux } = this.#nodes;
     this.#pushOperands(i);
     this.#flushLoads(NONE, NONE);
-    if (op[node] === N.N_ATOMIC) this.#access(c[node]!, aux[node]!, TREE_ACCESSES[c[node]!]!.align);
+    if (op[node] === N.N_ATOMIC) writeAccess(this.#out, c[node]!, aux[node]!, TREE_ACCESSES[c[node]!]!.align);
     else {
       this.#out.byte(op[node] === N.N_CALL ? 0x10 : 0x11);
       this.#out.u32(c[node]!);
@@ -384,7 +276,7 @@ export class TreeEmission {
     if (!this.#nodes.hasResult(node)) return;
     if (this.#left[node] === 0) this.#out.byte(0x1a);
     else if (this.#isNext(i, node)) this.#onStack = node;
-    else this.#settle(node);
+    else this.#homes.settle(node);
   }
 
   /** The first thing that the next statement evaluates is `node`, which may wait on the stack. */
@@ -421,9 +313,9 @@ export class TreeEmission {
     for (const local of merged[d[i]!]!) {
       const declared = this.#locals.declared[local]!;
       if (declared < 0) continue;
-      const tenant = this.#tenant(declared);
-      if (tenant >= 0 && (loops || this.#placement.lastUse[tenant]! > end)) this.#save(declared);
-      if (loops) this.#hold(declared, NONE);
+      const tenant = this.#homes.tenant(declared);
+      if (tenant >= 0 && (loops || this.#placement.lastUse[tenant]! > end)) this.#homes.save(declared);
+      if (loops) this.#homes.hold(declared, NONE);
     }
     this.#out.byte(kind[i] === S.S_IF ? 0x04 : loops ? 0x03 : 0x02);
     this.#out.byte(0x40);
@@ -432,18 +324,18 @@ export class TreeEmission {
       opener: i,
       block: this.#block,
       limit: this.#limit,
-      scope: this.#trail.length,
+      scope: this.#homes.enterScope(),
       start: this.#out.length,
       otherwise: NONE,
     });
-    if (loops) this.#loops.push([]);
+    if (loops) this.#homes.openLoop();
     this.#limit = c[i]! >= 0 ? c[i]! : end;
     this.#block = block[i + 1]!;
   }
 
   #else(i: number): void {
     const construct = this.#constructs.at(-1)!;
-    this.#leaveScope(construct.scope);
+    this.#homes.leaveScope(construct.scope);
     if (this.#out.length === construct.start) {
       // Nothing to do when the condition holds: turn it round.
       this.#out.length -= 2;
@@ -459,19 +351,19 @@ export class TreeEmission {
   #end(): void {
     const { opener, block, limit, scope, otherwise } = this.#constructs.pop()!;
     const { kind, d, merged } = this.#statements;
-    this.#leaveScope(scope);
+    this.#homes.leaveScope(scope);
     if (this.#out.length === otherwise) this.#out.length--;
     this.#out.byte(0x0b);
     this.#labels--;
     this.#block = block;
     this.#limit = limit;
     if (kind[opener] === S.S_LOOP) {
-      for (const local of this.#loops.pop()!) this.#giveBack(local);
+      this.#homes.closeLoop();
       return;
     }
     for (const local of merged[d[opener]!]!) {
       const declared = this.#locals.declared[local]!;
-      if (declared >= 0) this.#hold(declared, NONE);
+      if (declared >= 0) this.#homes.hold(declared, NONE);
     }
   }
 

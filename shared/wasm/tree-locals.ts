@@ -111,10 +111,6 @@ export class TreeLocals {
     this.#free[this.#types[temporary]!]!.push(temporary);
   }
 
-  typeOf(declared: number): number {
-    return this.#types[declared]!;
-  }
-
   /** Writes the declarations: runs of one type. */
   write(out: ByteBuffer): void {
     const runs: [count: number, type: number][] = [];
