@@ -41,7 +41,7 @@ export const LINK_NEXT_DELTA = 44;
 export const SLOW_STACK_SEGMENT = 0x200;
 
 // The TLB: per vCPU three sets (user, supervisor under SMAP, supervisor with access) of direct-mapped entries.
-export const TLB_ENTRIES = 1024;
+export const TLB_ENTRIES = 4096;
 export const TLB_ENTRY_BYTES = 32;
 export const TLB_SET_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_SETS = 3;
