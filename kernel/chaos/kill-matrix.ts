@@ -1,0 +1,53 @@
+// The kill matrix: every kind of actor × every failpoint that it passes × every fault that means something there. Cells that end
+// the guest by design (a vCPU that dies inside guest code) are not in it.
+import { FAILPOINTS, type FailpointName } from '#shared/ipc/failpoint-catalogue.js';
+import { FAULT_ACTIONS, MESSAGE_ACTIONS, type FaultAction, type FaultRule } from '#shared/ipc/fault-plan.js';
+
+export interface MatrixCell {
+  readonly kind: string;
+  readonly point: FailpointName;
+  readonly action: FaultAction;
+}
+
+export const MATRIX_KINDS = [
+  'vcpu',
+  'chipset',
+  'uart',
+  'virtio-blk',
+  'virtio-console',
+  'virtio-rng',
+] as const;
+
+export function cellName({ kind, point, action }: MatrixCell): string {
+  return `${kind} ${action} at ${point}`;
+}
+
+export function killMatrix(): MatrixCell[] {
+  return MATRIX_KINDS.flatMap((kind) =>
+    pointsOf(kind).flatMap((point) =>
+      FAULT_ACTIONS.filter((action) => means(kind, point, action)).map((action) => ({ kind, point, action })),
+    ),
+  );
+}
+
+function pointsOf(kind: string): FailpointName[] {
+  return (Object.keys(FAILPOINTS) as FailpointName[]).filter((point) => {
+    const { kinds } = FAILPOINTS[point];
+    return kinds === 'all' || (kinds as readonly string[]).includes(kind);
+  });
+}
+
+function means(kind: string, point: FailpointName, action: FaultAction): boolean {
+  const ofMessage = point.startsWith('message.');
+  if (MESSAGE_ACTIONS.has(action))
+    return ofMessage && !(action === 'duplicate' && point === 'message.answer');
+  // There a vCPU is inside guest code.
+  if (kind === 'vcpu' && (ofMessage || point === 'device.access')) return action === 'delay';
+  return true;
+}
+
+/** The cell as a rule that strikes `times` times, spread over the hits. */
+export function cellRule(cell: MatrixCell, times: number, every: number): FaultRule {
+  const { kind, point, action } = cell;
+  return { actor: kind, action, point, every, times, ...(action === 'delay' && { delayMs: 5 }) };
+}
