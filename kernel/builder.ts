@@ -147,7 +147,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     }),
     supervision: config.supervision,
     faults,
-    vcpuModules: [new URL('vcpu/actor.js', BUILT_ACTORS)],
+    vcpuModules: [new URL(`vcpu/engine-${kvm === undefined ? 'wasm' : 'kvm'}/vcpu-engine.js`, BUILT_ACTORS)],
     deviceModules: kinds.map((kind) => new URL(`${kind}/actor.js`, BUILT_ACTORS)),
     ...(kvm && { release: () => kvm.close() }),
   };

@@ -1,17 +1,12 @@
-// A vCPU actor: runs its engine until it halts or is kicked, and sleeps while it is halted. Which engine that is, only the
-// first line knows.
+// A vCPU actor: runs its engine until it halts or is kicked, and sleeps while it is halted. Which engine that is, only main.ts
+// knows.
 
 import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { raiseMachineEvent, SHUTDOWN } from '#shared/ipc/machine-event.js';
-import { createKvmEngine } from './engine-kvm/vcpu-engine.js';
-import { createWasmEngine } from './engine-wasm/vcpu-engine.js';
+import type { VcpuEngine } from './engine.js';
 import type { VcpuParams } from './protocol.js';
 
-export { loadInterpreterImage as warmUp } from './engine-wasm/create-engine.js';
-
-export function createVcpu(context: ActorContext): ActorBehaviour {
-  const engine =
-    context.kvm === undefined ? createWasmEngine(context) : createKvmEngine(context, context.kvm);
+export function createVcpu(context: ActorContext, engine: VcpuEngine): ActorBehaviour {
   const { index } = context.params as VcpuParams;
   if (context.generation === 1) engine.powerOn();
   else engine.takeOver();

@@ -160,6 +160,11 @@ export function provideThread(thread: typeof provided): void {
   provided = thread;
 }
 
+/** The seed of the actor that this thread is to be; for a main.ts that loads no more than its actor needs. */
+export function actorSeed(ownThread: ActorThread): ActorSeed {
+  return (provided ?? ownThread).workerData as ActorSeed;
+}
+
 /** Runs an actor in this thread until it halts. `create` gets the context and opens its queues. */
 export function runActor(
   ownThread: ActorThread,
@@ -169,7 +174,7 @@ export function runActor(
   const thread = { ...ownThread, ...provided };
   const port = thread.parentPort;
   assert(port !== null, 'an actor runs in a worker');
-  const seed = thread.workerData as ActorSeed;
+  const seed = actorSeed(ownThread);
   const loop = new ActorLoop(seed, create, options.eventLoop ?? false, ownThread.connectKvm);
   Comlink.expose(loop.control, portEndpoint(port));
   port.postMessage({ troupe: 'ready', generation: seed.generation } satisfies ActorReady);

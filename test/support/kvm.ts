@@ -27,7 +27,7 @@ export function kvmDescriptors(): number {
       return '';
     }
   });
-  return links.filter((link) => link.includes('kvm')).length;
+  return links.filter((link) => /^(\/dev\/kvm|anon_inode:\[?kvm)/.test(link)).length;
 }
 
 const PAGE = 4096;

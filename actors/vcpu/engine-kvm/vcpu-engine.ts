@@ -33,8 +33,9 @@ import { StateTransfer } from './state-transfer.js';
 
 const PAGE = 4096;
 
-export function createKvmEngine(context: ActorContext, link: KvmLink): VcpuEngine {
-  return new KvmEngine(context, link);
+export function createKvmEngine(context: ActorContext): VcpuEngine {
+  if (context.kvm === undefined) throw new Error('the machine does not run on KVM');
+  return new KvmEngine(context, context.kvm);
 }
 
 class KvmEngine implements VcpuEngine {

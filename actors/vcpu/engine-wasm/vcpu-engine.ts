@@ -18,6 +18,8 @@ import type { RegionTier } from './region-tier.js';
 /** Executions of a block before its region is asked for. */
 const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 16_000, compiled: 1 };
 
+export { loadInterpreterImage as warmUp } from './create-engine.js';
+
 export function createWasmEngine(context: ActorContext): VcpuEngine {
   const params = context.params as VcpuParams;
   const { memory, layout, views } = context;

@@ -72,9 +72,9 @@ static void compute(u32 cpu)
 void cpu_main(u32 cpu, struct boot_info *info)
 {
     if (cpu != 0) {
-        load_tables(cpu);
         enable_apic(x2apic);
-        u32 own = own_cpu();
+        u32 own = own_cpu();                             /* arrival is in any order, results are by id */
+        load_tables(own);
         __atomic_fetch_add(&cpus_up, 1, __ATOMIC_SEQ_CST);
         compute(own);
         for (;;)

@@ -1,0 +1,95 @@
+// Machines on KVM come and go in one process: descriptors, threads and mappings are what they were; a vCPU may be ended inside
+// KVM_RUN; 64 of them share a machine.
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { buildGuestKernel, type GuestKernel } from '../support/guest-kernel.js';
+import { kvmDescriptors, missingKvm } from '../support/kvm.js';
+import { startPayload, type PayloadMachine } from '../support/machine-move.js';
+
+const FULL = process.env['TROUPE_TEST_FULL'] === '1';
+const MACHINES = FULL ? 200 : 8;
+const VCPUS = 64;
+
+const missing = missingKvm();
+let kernel: GuestKernel;
+const open: PayloadMachine[] = [];
+
+beforeAll(() => {
+  kernel = buildGuestKernel('phases', 64, 'bare64');
+});
+
+afterEach(async () => {
+  for (const payload of open.splice(0)) await payload.close();
+});
+
+afterAll(() => {
+  if ('directory' in kernel) rmSync(kernel.directory, { recursive: true });
+});
+
+async function start(vcpus: number, phases: number): Promise<PayloadMachine> {
+  if ('missing' in kernel) throw new Error(kernel.missing);
+  const payload = await startPayload({
+    kernel: kernel.path,
+    accel: 'kvm',
+    vcpus,
+    memory: '16M',
+    append: `cpus=${vcpus} phases=${phases} x2apic=1`,
+  });
+  open.push(payload);
+  return payload;
+}
+
+/** Threads, mappings of kvm_run, and descriptors of this process. */
+function holdings(): { threads: number; kvmMappings: number; kvm: number; descriptors: number } {
+  const maps = readFileSync('/proc/self/maps', 'utf8').split('\n');
+  return {
+    threads: readdirSync('/proc/self/task').length,
+    kvmMappings: maps.filter((line) => line.includes('anon_inode:kvm')).length,
+    kvm: kvmDescriptors(),
+    descriptors: readdirSync('/proc/self/fd').length,
+  };
+}
+
+function skipReason(): string | undefined {
+  return missing ?? ('missing' in kernel ? kernel.missing : undefined);
+}
+
+test(`${MACHINES} machines leave nothing behind`, { timeout: 1_800_000 }, async (context) => {
+  const reason = skipReason();
+  if (reason !== undefined) return context.skip(reason);
+  const startAndStop = async (): Promise<void> => {
+    const payload = await start(2, 1000);
+    expect(kvmDescriptors()).toBeGreaterThan(2); // the VM and its vCPUs
+    await payload.close(); // while its guest runs
+    open.length = 0;
+  };
+  await startAndStop(); // what is made once a process
+  const before = holdings();
+  for (let i = 0; i < MACHINES; i++) await startAndStop();
+  const after = holdings();
+  expect(after.kvm).toBe(before.kvm);
+  expect(after.kvmMappings).toBe(before.kvmMappings);
+  expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 2);
+  expect(after.threads).toBeLessThanOrEqual(before.threads + 2);
+});
+
+test('a vCPU that is ended by force inside KVM_RUN is replaced and goes on', async (context) => {
+  const reason = skipReason();
+  if (reason !== undefined) return context.skip(reason);
+  const payload = await start(2, 60);
+  for (const victim of ['vcpu-0', 'vcpu-1', 'vcpu-0']) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await payload.machine.kill(victim);
+    await payload.machine.inspect(victim);
+  }
+  expect(await payload.wait()).toEqual({ kind: 'debug-exit', code: 1 });
+  expect(payload.output()).toContain('phases of all: 0x78\n');
+});
+
+test(`${VCPUS} vCPUs of one machine start each other and finish`, async (context) => {
+  const reason = skipReason();
+  if (reason !== undefined) return context.skip(reason);
+  const payload = await start(VCPUS, 2);
+  expect(await payload.wait(), payload.output()).toEqual({ kind: 'debug-exit', code: 1 });
+  expect(payload.output()).toContain(`phases of all: 0x${(2 * VCPUS).toString(16)}\n`);
+});
