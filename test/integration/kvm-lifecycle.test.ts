@@ -7,7 +7,7 @@ import { kvmDescriptors, missingKvm } from '../support/kvm.js';
 import { startPayload, type PayloadMachine } from '../support/machine-move.js';
 
 const FULL = process.env['TROUPE_TEST_FULL'] === '1';
-const MACHINES = FULL ? 200 : 8;
+const MACHINES = FULL ? 200 : 12;
 const VCPUS = 64;
 
 const missing = missingKvm();
