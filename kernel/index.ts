@@ -3,6 +3,7 @@
 export { TroupeError, type ErrorCode } from '#shared/base/error.js';
 export { FAULT_ACTIONS, type FaultAction, type FaultPlan, type FaultRule } from '#shared/ipc/fault-plan.js';
 export type { Accel } from '#actors/vcpu/protocol.js';
+export { examineHost, type HostFinding } from '#kernel/accel/host-report.js';
 export type { AccelChoice } from '#kernel/accel/choose-accel.js';
 export { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
 export { TRACE_CHANNELS, type TraceChannel, type TraceSeed } from '#shared/ipc/trace.js';

@@ -7,6 +7,7 @@ import { chaos } from './chaos.js';
 import { actors } from './actors.js';
 import { fault } from './fault.js';
 import { cpu } from './cpu.js';
+import { doctor } from './doctor.js';
 import { EXIT_BAD_INPUT, EXIT_FAILED, run } from './run.js';
 
 const HELP = `usage: troupe <command> [options]
@@ -16,6 +17,7 @@ const HELP = `usage: troupe <command> [options]
   actors     the actors of a running guest (troupe actors --help)
   fault      break an actor of a running guest (troupe fault --help)
   cpu        run CPU test vectors (troupe cpu --help)
+  doctor     what this host can do, and how to mend what it cannot
   help       this text
   version    Troupe's version
 
@@ -50,6 +52,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return fault(argv.slice(1));
     case 'cpu':
       return cpu(argv.slice(1));
+    case 'doctor':
+      return doctor(argv.slice(1));
     case 'help':
     case '--help':
       process.stdout.write(HELP);
