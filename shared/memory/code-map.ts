@@ -71,12 +71,19 @@ export class CodeMap {
 
   /**
    * `vcpu` wants a TLB entry that writes this page unseen: allowed (true) unless it holds code. The order — announce,
-   * then look — pairs with claim's.
+   * then look — pairs with claim's. What was announced in vain is taken back, so that the next claim asks for no flush.
    */
   claimWrite(arenaAddress: number, vcpu: number): boolean {
     const entry = this.#entry(arenaAddress);
-    Atomics.or(this.#i32, entry + WRITE_OWNERS, 1 << (vcpu & 31));
-    return Atomics.load(this.#i32, entry + CODE_OWNERS) === 0;
+    const bit = 1 << (vcpu & 31);
+    const i32 = this.#i32;
+    // Announced before and not asked since: it still holds.
+    if ((Atomics.load(i32, entry + WRITE_OWNERS) & bit) !== 0)
+      return Atomics.load(i32, entry + CODE_OWNERS) === 0;
+    Atomics.or(i32, entry + WRITE_OWNERS, bit);
+    if (Atomics.load(i32, entry + CODE_OWNERS) === 0) return true;
+    Atomics.and(i32, entry + WRITE_OWNERS, ~bit);
+    return false;
   }
 
   /**

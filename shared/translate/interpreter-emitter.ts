@@ -22,6 +22,7 @@ import type { Emitter, HelperOptions, OperandBits, Value, ValueType } from './em
 import type { HandlerShape } from './handler-shape.js';
 import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
 import {
+  HANDLER_INVALID,
   JUMP_CACHE_ENTRIES,
   JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_LINKABLE,
@@ -208,7 +209,12 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
       if (link !== undefined) {
         const samePage = this.eqz(this.shrU(this.xor(target, link.from), this.i64(12)));
         const linkable = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_LINKABLE);
-        this.branchOn(this.and(samePage, linkable), () => {
+        // A dropped block's record stays in the jump cache until it is looked up again; a link to it would stay for good.
+        const live = this.ne(
+          this.loadArena(found, 'i32.load', 'i32', RECORD_HANDLER),
+          this.i32(HANDLER_INVALID),
+        );
+        this.branchOn(this.and(this.and(samePage, linkable), live), () => {
           this.push(this.record);
           this.push(found);
           this.code.memory('i32.store', link.offset);

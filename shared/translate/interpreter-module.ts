@@ -15,8 +15,7 @@ import { type RoutineTable, routineBody, routineParameters } from './routine.js'
 import { REGION_SLOW_PATHS, regionSlowBody, regionSlowName } from './region-slow.js';
 import { RECORD_HANDLER, RECORD_IMMEDIATE } from './op-record.js';
 
-/** Handlers that stand for no instruction, at the first places of the table. */
-export const HANDLER_INVALID = 0; // the record's block was invalidated: look the address up again
+/** Handlers that stand for no instruction, at the first places of the table; {@link HANDLER_INVALID} is the very first. */
 export const HANDLER_UNDEFINED = 1; // #UD
 export const HANDLER_NEXT_BLOCK = 2; // the block ends without a branch
 export const HANDLER_STEP_END = 3; // the block ends after a single step: back to the run loop

@@ -6,6 +6,8 @@
 export const RECORD_BYTES = 32;
 /** u32: index of the handler in the function table. */
 export const RECORD_HANDLER = 0;
+/** The handler of a record whose block was dropped. */
+export const HANDLER_INVALID = 0;
 /** u16 each: state-page offsets (or plain numbers for ST(i), segment, control and debug registers) of up to two register operands. */
 export const RECORD_REGISTER0 = 4;
 export const RECORD_REGISTER1 = 6;

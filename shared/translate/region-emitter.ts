@@ -20,12 +20,14 @@ import {
   CODE_TLB,
   CODE_TLB_ENTRIES,
   CODE_TLB_PAGE,
+  HANDLER_INVALID,
   JUMP_CACHE_ENTRIES,
   JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
   LINK_NEXT_DELTA,
   LINK_TAKEN_DELTA,
+  RECORD_HANDLER,
   RECORD_IMMEDIATE,
   RECORD_USED,
 } from './op-record.js';
@@ -178,7 +180,12 @@ export class RegionEmitter extends RegionFlags {
       super.setState('i64', BLOCK_RIP, target);
       const found = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_RECORD);
       const linkable = this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_LINKABLE);
-      this.branchOn(this.and(this.ne(linkSite, this.i32(0)), linkable), () => {
+      // As in the interpreter's dispatch: no link to a block that was dropped.
+      const live = this.ne(
+        this.loadArena(found, 'i32.load', 'i32', RECORD_HANDLER),
+        this.i32(HANDLER_INVALID),
+      );
+      this.branchOn(this.and(this.and(this.ne(linkSite, this.i32(0)), linkable), live), () => {
         super.push(linkSite);
         super.push(found);
         this.code.memory('i32.store', 0);

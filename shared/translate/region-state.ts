@@ -175,7 +175,10 @@ export abstract class RegionState extends InterpreterEmitter {
     const bit = registerBit(offset);
     if (bit >= 16) this.#writeVector(kind, bit - 16, (offset - XMM) & 15, value);
     else if (bit >= 0) this.#writeRegister(kind, bit, offset & 7, value);
-    else {
+    else if (offset === TLB_BASE) {
+      this.#assign(this.#tlbBase, value);
+      super.setState(kind, offset, this.fromLocal(this.#tlbBase, 'i32'));
+    } else {
       const flags = this.#flagLocal(offset);
       if (flags < 0) super.setState(kind, offset, value);
       else this.#assign(flags, value);

@@ -169,6 +169,11 @@ export const NMI_STATE = 1656;
 
 /** i32: 1 while the vCPU's thread is inside the engine, where this page is not exact; 0 at a safe point. */
 export const INSIDE_ENGINE = 1660;
+/** i64: the instruction that SHADOW_STI is for. With RIP anywhere else that shadow has passed. */
+export const SHADOW_IP = 1664;
+/** i32 each: the code mode (plus one, 0 for none) whose blocks the supervisor's and the user's jump cache hold. */
+export const SUPERVISOR_JUMP_CACHE_MODE = 1672;
+export const USER_JUMP_CACHE_MODE = 1676;
 
 export const CPU_STATE_BYTES = 4096;
 

@@ -4,14 +4,15 @@
 
 import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
-import { HANDLER_INVALID } from '#shared/translate/interpreter-module.js';
 import {
   CODE_TLB,
   CODE_TLB_ENTRIES,
   CODE_TLB_ENTRY_BYTES,
   CODE_TLB_PAGE,
+  HANDLER_INVALID,
   JUMP_CACHE_BYTES,
   JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_ENTRY_BYTES,
   JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
@@ -39,12 +40,16 @@ export interface Block {
 const PAGE = 4096;
 const MODE_KEYS = 32;
 const MAX_REMEMBERED_PAGES = 4096;
+const NEVER = (TLB_NEVER * 0x0101_0101) | 0;
 const NEVER_64 = BigInt.asIntN(64, BigInt(TLB_NEVER) * 0x0101_0101_0101_0101n);
+
+/** A jump cache's entries and those of its code TLB are of one size. */
+const JUMP_CACHE_SLOTS = JUMP_CACHE_BYTES / JUMP_CACHE_ENTRY_BYTES;
+const CODE_TLB_SLOT = CODE_TLB / CODE_TLB_ENTRY_BYTES;
 
 const offsetKey = (address: number, mode: number): number => (address % PAGE) * MODE_KEYS + mode;
 
 export class BlockCache {
-  readonly #i64: BigInt64Array;
   readonly #i32: Int32Array;
   readonly #space: Region;
   readonly #jumpCaches: Region;
@@ -54,6 +59,9 @@ export class BlockCache {
   readonly #blocks = new Map<number, Map<number, Block>>();
   /** The blocks that have code in a page, by the page's arena address. */
   readonly #pages = new Map<number, Block[]>();
+  /** Slots of each jump cache (its code TLB's follow) that were entered since its last flush, some of them repeatedly. */
+  readonly #entered = [new Uint16Array(JUMP_CACHE_SLOTS), new Uint16Array(JUMP_CACHE_SLOTS)] as const;
+  readonly #enteredCounts = [0, 0];
   #next: number;
   /** How often each page was dropped, as long as it is worth remembering. */
   readonly #drops = new Map<number, number>();
@@ -71,14 +79,14 @@ export class BlockCache {
     codeMap: CodeMap,
     vcpu: number,
   ) {
-    this.#i64 = new BigInt64Array(u8.buffer);
     this.#i32 = i32;
     this.#space = space;
     this.#jumpCaches = jumpCaches;
     this.#codeMap = codeMap;
     this.#vcpu = vcpu;
     this.#next = space.offset;
-    this.flushJumpCaches();
+    const caches = new BigInt64Array(u8.buffer, jumpCaches.offset, (2 * JUMP_CACHE_BYTES) / 8);
+    caches.fill(NEVER_64);
   }
 
   find(address: number, mode: number): Block | undefined {
@@ -177,15 +185,29 @@ export class BlockCache {
   }
 
   flushJumpCache(user: number): void {
-    const start = this.jumpCacheOffset(user);
-    // By eight bytes: V8 fills shared memory an element at a time.
-    this.#i64.fill(NEVER_64, start >>> 3, (start + JUMP_CACHE_BYTES) >>> 3);
+    const start = this.jumpCacheOffset(user) >>> 2;
+    const entered = this.#entered[user]!;
+    const count = this.#enteredCounts[user]!;
+    const all = count > JUMP_CACHE_SLOTS;
+    for (let i = all ? JUMP_CACHE_SLOTS : count; i-- > 0;) {
+      const at = start + (all ? i : entered[i]!) * (JUMP_CACHE_ENTRY_BYTES / 4);
+      this.#i32[at] = NEVER;
+      this.#i32[at + 1] = NEVER;
+    }
+    this.#enteredCounts[user] = 0;
+  }
+
+  /** Notes that a slot is used; gives its index in `#i32`. */
+  #enter(user: number, slot: number): number {
+    const count = this.#enteredCounts[user]!;
+    if (count < JUMP_CACHE_SLOTS) this.#entered[user]![count] = slot;
+    if (count <= JUMP_CACHE_SLOTS) this.#enteredCounts[user] = count + 1;
+    return (this.jumpCacheOffset(user) + slot * JUMP_CACHE_ENTRY_BYTES) >>> 2;
   }
 
   /** Remembers the block for an IP. */
   enterJumpCache(user: number, low: number, high: number, { record, crossing }: Block): void {
-    const hash = low ^ (low >>> JUMP_CACHE_HASH_SHIFT);
-    const at = (this.jumpCacheOffset(user) + ((hash & (JUMP_CACHE_ENTRIES - 1)) << 4)) >>> 2;
+    const at = this.#enter(user, (low ^ (low >>> JUMP_CACHE_HASH_SHIFT)) & (JUMP_CACHE_ENTRIES - 1));
     this.#i32[at] = low;
     this.#i32[at + 1] = high;
     this.#i32[at + JUMP_CACHE_RECORD / 4] = record;
@@ -194,8 +216,7 @@ export class BlockCache {
 
   /** Enters a linear page into the code TLB that regions look into when they go on to another page. */
   enterCodeTlb(user: number, low: number, high: number, page: number): void {
-    const index = (low >>> 12) & (CODE_TLB_ENTRIES - 1);
-    const at = (this.jumpCacheOffset(user) + CODE_TLB + index * CODE_TLB_ENTRY_BYTES) >>> 2;
+    const at = this.#enter(user, CODE_TLB_SLOT + ((low >>> 12) & (CODE_TLB_ENTRIES - 1)));
     this.#i32[at] = low & ~4095;
     this.#i32[at + 1] = high;
     this.#i32[at + CODE_TLB_PAGE / 4] = page;

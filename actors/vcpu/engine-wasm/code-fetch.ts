@@ -40,6 +40,8 @@ export interface CodeFetchParts {
   readonly vcpu: number;
 }
 
+/** log2 of the sizes of large pages. */
+const LARGE_SHIFTS = [21, 22, 30] as const;
 const CS_SLOT = SEGMENT + CS * SEGMENT_BYTES;
 
 export class CodeFetch {
@@ -47,8 +49,8 @@ export class CodeFetch {
   readonly #cpu: number;
   /** Arena address of each page that was fetched from, by linear page number: supervisor, user. */
   readonly #pages: readonly Map<number, number>[] = [new Map(), new Map()];
-  /** Large pages that were fetched from: log2 of their sizes by linear page number of their 4 KiB parts. */
-  readonly #large = new Map<number, number>();
+  /** Large pages that were fetched from, by {@link largeKey}. */
+  readonly #large = new Set<number>();
   /** Some supervisor page is not global: a load of CR3 must drop supervisor code too. */
   #localSupervisorCode = false;
 
@@ -80,10 +82,7 @@ export class CodeFetch {
   /** One linear page's translation may have changed. */
   drop(low: number, high: number): void {
     const key = pageNumber(low, high);
-    for (const [page, shift] of this.#large) {
-      const parts = 2 ** (shift - 12);
-      if (Math.floor(page / parts) === Math.floor(key / parts)) return this.flush();
-    }
+    for (const shift of LARGE_SHIFTS) if (this.#large.has(largeKey(key, shift))) return this.flush();
     for (let user = 0; user < 2; user++)
       if (this.#pages[user]!.delete(key)) this.#p.blocks.flushJumpCache(user);
   }
@@ -140,7 +139,7 @@ export class CodeFetch {
     this.#pages[user]!.set(key, offset);
     this.#p.blocks.enterCodeTlb(user, low, high, offset);
     const { pageShift, global } = this.#p.mmu.walk;
-    if (pageShift > 12) this.#large.set(key, pageShift);
+    if (pageShift > 12) this.#large.add(largeKey(key, pageShift));
     if (user === 0 && !global) this.#localSupervisorCode = true;
     return offset;
   }
@@ -213,6 +212,11 @@ export class CodeFetch {
 function sameBytes(u8: Uint8Array, at: number, copy: Uint8Array, bytes: number): boolean {
   for (let i = 0; i < bytes; i++) if (u8[at + i] !== copy[i]) return false;
   return true;
+}
+
+/** Of the large page that a 4 KiB linear page is part of. */
+function largeKey(page: number, shift: number): number {
+  return Math.floor(page / 2 ** (shift - 12)) * 64 + shift;
 }
 
 function pageNumber(low: number, high: number): number {

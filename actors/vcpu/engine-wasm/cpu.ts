@@ -70,8 +70,6 @@ export class Cpu implements CpuContext {
   readonly lapic: Lapic;
   readonly #p: CpuParts;
   readonly #base: number;
-  /** Code mode that each jump cache's entries belong to: supervisor, user. */
-  readonly #jumpCacheMode = [-1, -1];
 
   constructor(parts: CpuParts) {
     const { buffer } = parts.u8;
@@ -177,8 +175,9 @@ export class Cpu implements CpuContext {
     i32[S.TLB_BASE / 4] = this.#p.tlb.setOffset(set);
     const mode = this.#codeMode();
     i32[S.CODE_MODE / 4] = mode;
-    if (this.#jumpCacheMode[user] !== mode) {
-      this.#jumpCacheMode[user] = mode;
+    const modeWord = (user !== 0 ? S.USER_JUMP_CACHE_MODE : S.SUPERVISOR_JUMP_CACHE_MODE) / 4;
+    if (i32[modeWord] !== mode + 1) {
+      i32[modeWord] = mode + 1;
       this.#p.blocks.flushJumpCache(user);
     }
     i32[S.JUMP_CACHE_BASE / 4] = this.#p.blocks.jumpCacheOffset(user);

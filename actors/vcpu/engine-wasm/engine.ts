@@ -157,6 +157,7 @@ export class Engine {
   run(): RunResult {
     const i32 = this.#i32;
     for (;;) {
+      if (i32[S.INTERRUPT_SHADOW / 4] === S.SHADOW_STI) this.#endShadow();
       if (loadPending(i32, S.PENDING / 4) !== 0 && this.#servePending()) return 'kicked';
       const activity = i32[S.ACTIVITY / 4]!;
       if (activity !== S.ACTIVITY_RUNNING) {
@@ -177,6 +178,13 @@ export class Engine {
         return 'intercepted';
       }
     }
+  }
+
+  /** Generated code goes on past the instruction after an STI without ending the shadow. */
+  #endShadow(): void {
+    const i32 = this.#i32;
+    const there = i32[S.RIP / 4] === i32[S.SHADOW_IP / 4] && i32[S.RIP / 4 + 1] === i32[S.SHADOW_IP / 4 + 1];
+    if (!there) i32[S.INTERRUPT_SHADOW / 4] = S.SHADOW_NONE;
   }
 
   /** Enters generated code until it leaves for something other than a block to look up. */

@@ -1,5 +1,6 @@
 // One vCPU's software TLB in the arena (layout in shared/translate/op-record.ts), which generated code looks up by
-// itself: here it is filled and flushed. The set in use follows the privilege level and SMAP.
+// itself: here it is filled and flushed. The set in use follows the privilege level and SMAP. Flushes cost what was filled
+// since the last one: the entries in use are listed, apart for global pages, which stay when CR3 is loaded.
 
 import {
   TLB_ADDEND,
@@ -9,6 +10,7 @@ import {
   TLB_PAGE,
   TLB_READ_TAG,
   TLB_SET_BYTES,
+  TLB_SETS,
   TLB_WRITE_TAG,
 } from '#shared/translate/op-record.js';
 import type { Region } from '#shared/base/region.js';
@@ -16,31 +18,53 @@ import type { Region } from '#shared/base/region.js';
 export const SET_USER = 0;
 export const SET_SUPERVISOR = 1;
 export const SET_SUPERVISOR_SMAP_OFF = 2;
-const SETS = 3;
 
-const NEVER = TLB_NEVER * 0x01010101;
+const NEVER = (TLB_NEVER * 0x01010101) | 0;
 const NEVER_64 = BigInt.asIntN(64, BigInt(TLB_NEVER) * 0x0101_0101_0101_0101n);
+const ENTRY_WORDS = TLB_ENTRY_BYTES / 4;
+/** Marks in `#listed`. */
+const LISTED_LOCAL = 1;
+const LISTED_GLOBAL = 2;
+/** Sizes of large pages (log2), and how many of each may be told apart in `#largeRegions`. */
+const LARGE_SHIFTS = [21, 22, 30] as const;
+const REGIONS = 1024;
+
+/** Entries by number, each at most once. */
+class EntryList {
+  readonly entries = new Uint16Array(TLB_SETS * TLB_ENTRIES);
+  count = 0;
+
+  push(entry: number): void {
+    this.entries[this.count++] = entry;
+  }
+}
+
+function regionOf(low: number, high: number, shift: number): number {
+  return ((low >>> shift) ^ (high << (32 - shift)) ^ (shift * 37)) & (REGIONS - 1);
+}
 
 export class Tlb {
-  readonly #i64: BigInt64Array;
   readonly #i32: Int32Array;
   readonly #region: Region;
-  /** Entries (i32 indices) of supervisor sets that a load of CR3 drops. */
-  readonly #local: number[] = [];
-  /** Whether an entry is among them, by its number: a page that is filled over and over is listed once. */
-  readonly #listed = new Uint8Array(SETS * TLB_ENTRIES);
-  /** Entries (i32 indices) that are parts of large pages, with the log2 of their size. */
-  readonly #large = new Map<number, number>();
-  readonly #used = [true, true, true];
+  readonly #base: number;
+  /** What a load of CR3 drops: everything of the user's, and the supervisor's pages that are not global. */
+  readonly #local = new EntryList();
+  readonly #global = new EntryList();
+  /** Of each entry: the lists that it is in, and the log2 of its page's size. */
+  readonly #listed = new Uint8Array(TLB_SETS * TLB_ENTRIES);
+  readonly #shifts = new Uint8Array(TLB_SETS * TLB_ENTRIES);
+  /** Not zero where an entry may be part of a large page, by {@link regionOf}. */
+  readonly #largeRegions = new Uint8Array(REGIONS);
   /** Statistics. */
   fills = 0;
   flushes = 0;
 
   constructor(u8: Uint8Array, i32: Int32Array, region: Region) {
-    this.#i64 = new BigInt64Array(u8.buffer);
     this.#i32 = i32;
     this.#region = region;
-    this.flush();
+    this.#base = region.offset >>> 2;
+    const words = new BigInt64Array(u8.buffer, region.offset, (TLB_SETS * TLB_SET_BYTES) / 8);
+    words.fill(NEVER_64);
   }
 
   /** Arena offset of a set, for TLB_BASE. */
@@ -50,51 +74,52 @@ export class Tlb {
 
   /** Drops everything. */
   flush(): void {
-    this.flushes++;
-    this.#unlist();
-    this.#large.clear();
-    for (let set = 0; set < this.#used.length; set++) this.#clear(set);
+    this.flushLocal();
+    this.#drop(this.#global);
+    this.#largeRegions.fill(0);
   }
 
   /** Drops all but global pages: a load of CR3. */
   flushLocal(): void {
     this.flushes++;
-    this.#clear(SET_USER);
-    for (const at of this.#local) this.#i32.fill(NEVER, at, at + 4);
-    this.#unlist();
+    this.#drop(this.#local);
   }
 
-  #list(at: number): void {
-    const entry = this.#number(at);
-    if (this.#listed[entry] !== 0) return;
-    this.#listed[entry] = 1;
-    this.#local.push(at);
+  #drop(list: EntryList): void {
+    const { entries, count } = list;
+    for (let i = 0; i < count; i++) {
+      const entry = entries[i]!;
+      this.#listed[entry] = 0;
+      this.#clear(this.#base + entry * ENTRY_WORDS);
+    }
+    list.count = 0;
   }
 
-  #unlist(): void {
-    for (const at of this.#local) this.#listed[this.#number(at)] = 0;
-    this.#local.length = 0;
+  #clear(at: number): void {
+    const i32 = this.#i32;
+    i32[at] = NEVER;
+    i32[at + 1] = NEVER;
+    i32[at + 2] = NEVER;
+    i32[at + 3] = NEVER;
   }
 
-  #number(at: number): number {
-    return (at - (this.#region.offset >>> 2)) / (TLB_ENTRY_BYTES / 4);
+  #list(entry: number, global: boolean): void {
+    const mark = global ? LISTED_GLOBAL : LISTED_LOCAL;
+    const marks = this.#listed[entry]!;
+    if ((marks & mark) !== 0) return;
+    this.#listed[entry] = marks | mark;
+    (global ? this.#global : this.#local).push(entry);
   }
 
-  #clear(set: number): void {
-    if (!this.#used[set]!) return;
-    this.#used[set] = false;
-    // By eight bytes: V8 fills shared memory an element at a time.
-    this.#i64.fill(NEVER_64, this.setOffset(set) >>> 3, (this.setOffset(set) + TLB_SET_BYTES) >>> 3);
-  }
-
+  /** Number of the entry of a linear page in a set. */
   #entry(set: number, low: number): number {
-    return (this.setOffset(set) + ((low >>> 12) & (TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES) >>> 2;
+    return set * TLB_ENTRIES + ((low >>> 12) & (TLB_ENTRIES - 1));
   }
 
   /** Arena address of a linear address whose page is entered for reading (or writing), −1 otherwise. */
   find(set: number, low: number, high: number, write: boolean): number {
     const i32 = this.#i32;
-    const at = this.#entry(set, low);
+    const at = this.#base + this.#entry(set, low) * ENTRY_WORDS;
     const tag = at + (write ? TLB_WRITE_TAG : TLB_READ_TAG) / 4;
     if (i32[tag] !== (low & ~4095) || i32[tag + 1] !== high) return -1;
     return (i32[at + TLB_ADDEND / 4]! + low) >>> 0;
@@ -111,12 +136,12 @@ export class Tlb {
     pageShift: number,
   ): void {
     this.fills++;
-    this.#used[set] = true;
     const i32 = this.#i32;
-    const at = this.#entry(set, low);
-    if (!global && set !== SET_USER) this.#list(at);
-    if (pageShift > 12) this.#large.set(at, pageShift);
-    else if (this.#large.size > 0) this.#large.delete(at);
+    const entry = this.#entry(set, low);
+    this.#list(entry, global && set !== SET_USER);
+    this.#shifts[entry] = pageShift;
+    if (pageShift > 12) this.#largeRegions[regionOf(low, high, pageShift)] = 1;
+    const at = this.#base + entry * ENTRY_WORDS;
     const page = low & ~4095;
     i32[at + TLB_READ_TAG / 4] = page;
     i32[at + TLB_READ_TAG / 4 + 1] = high;
@@ -129,22 +154,35 @@ export class Tlb {
   /** INVLPG: drops a linear page from every set, all of it when it is part of a large one. */
   drop(low: number, high: number): void {
     const i32 = this.#i32;
-    for (let set = 0; set < 3; set++) {
-      const at = this.#entry(set, low);
-      if (i32[at]! === (low & ~4095) && i32[at + 1] === high) i32.fill(NEVER, at, at + 4);
+    for (let set = 0; set < TLB_SETS; set++) {
+      const at = this.#base + this.#entry(set, low) * ENTRY_WORDS;
+      if (i32[at]! === (low & ~4095) && i32[at + 1] === high) this.#clear(at);
     }
-    for (const [at, shift] of this.#large) {
-      if (i32[at + 1] === high && i32[at]! >>> shift === low >>> shift) i32.fill(NEVER, at, at + 4);
+    for (const shift of LARGE_SHIFTS)
+      if (this.#largeRegions[regionOf(low, high, shift)] !== 0) this.#dropLarge(low, high, shift);
+  }
+
+  #dropLarge(low: number, high: number, shift: number): void {
+    for (const { entries, count } of [this.#local, this.#global]) {
+      for (let i = 0; i < count; i++) {
+        const entry = entries[i]!;
+        const at = this.#base + entry * ENTRY_WORDS;
+        const inside = this.#i32[at + 1] === high && this.#i32[at]! >>> shift === low >>> shift;
+        if (inside && this.#shifts[entry] === shift) this.#clear(at);
+      }
     }
   }
 
   /** Takes away direct writes to a page of RAM, by the arena address of the page. */
   protect(arenaAddress: number): void {
     const i32 = this.#i32;
-    const end = (this.#region.offset + this.#region.bytes) >>> 2;
-    for (let at = this.#region.offset >>> 2; at < end; at += TLB_ENTRY_BYTES / 4) {
-      if (i32[at + TLB_PAGE / 4] === (arenaAddress | 0))
-        i32.fill(NEVER, at + TLB_WRITE_TAG / 4, at + TLB_WRITE_TAG / 4 + 2);
+    for (const { entries, count } of [this.#local, this.#global]) {
+      for (let i = 0; i < count; i++) {
+        const at = this.#base + entries[i]! * ENTRY_WORDS;
+        if (i32[at + TLB_PAGE / 4] !== (arenaAddress | 0)) continue;
+        i32[at + TLB_WRITE_TAG / 4] = NEVER;
+        i32[at + TLB_WRITE_TAG / 4 + 1] = NEVER;
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
-// JMP CALL RET, LOOPcc, JCXZ, software interrupts, far transfers and system calls. Intel SDM vol. 2. Far transfers,
-// interrupts and system calls are helpers; they find the address of the next instruction in HELPER_ARG1.
+// JMP CALL RET, LOOPcc, JCXZ, software interrupts and far transfers. Intel SDM vol. 2. Far transfers and interrupts are
+// helpers; they find the address of the next instruction in HELPER_ARG1. IRET and system calls have files of their own.
 import type { Emitter, OperandBits, Operands, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import {
   CPL,
@@ -20,7 +20,7 @@ const GENERAL_PROTECTION = 13;
 const RSP = 4;
 
 /** Calls a helper that sets RIP and always leaves. */
-function leaveBy(e: Emitter, helper: string, args: readonly Value[] = []): void {
+export function leaveBy(e: Emitter, helper: string, args: readonly Value[] = []): void {
   e.setState('i64', HELPER_ARG1, e.nextIp());
   e.helper(helper, args, { ends: true });
 }
@@ -105,10 +105,6 @@ function semRetf(e: Emitter, op: Operands): void {
   leaveBy(e, 'farReturn', [e.i32(op.bits), release]);
 }
 
-function interruptReturn(bits: 16 | 32 | 64) {
-  return (e: Emitter): void => leaveBy(e, 'interruptReturn', [e.i32(bits)]);
-}
-
 function loop(extra: 'none' | 'zf' | 'nzf') {
   return (e: Emitter, op: Operands): void => {
     const bits = op.addressBits;
@@ -170,9 +166,6 @@ export const controlTransferSemantics: SemanticsTable = {
   Call: { sem: semCall, endsBlock: ends, modeSensitive: true },
   Ret: { sem: semRet, endsBlock: ends, modeSensitive: true },
   Retf: { sem: semRetf, endsBlock: ends },
-  Iret: { sem: interruptReturn(16), endsBlock: ends },
-  Iretd: { sem: interruptReturn(32), endsBlock: ends },
-  Iretq: { sem: interruptReturn(64), endsBlock: ends },
   Loop: { sem: loop('none'), endsBlock: ends, modeSensitive: true },
   Loope: { sem: loop('zf'), endsBlock: ends, modeSensitive: true },
   Loopne: { sem: loop('nzf'), endsBlock: ends, modeSensitive: true },
@@ -187,11 +180,5 @@ export const controlTransferSemantics: SemanticsTable = {
   Ud0: { sem: undefinedOpcode, endsBlock: ends },
   Ud1: { sem: undefinedOpcode, endsBlock: ends },
   Ud2: { sem: undefinedOpcode, endsBlock: ends },
-  Syscall: { sem: (e) => leaveBy(e, 'syscall'), endsBlock: ends, notOnHost: 'enters the kernel' },
-  Sysret: { sem: (e) => leaveBy(e, 'sysret', [e.i32(32)]), endsBlock: ends, notOnHost: 'privileged' },
-  Sysretq: { sem: (e) => leaveBy(e, 'sysret', [e.i32(64)]), endsBlock: ends, notOnHost: 'privileged' },
-  Sysenter: { sem: (e) => leaveBy(e, 'sysenter'), endsBlock: ends, notOnHost: 'enters the kernel' },
-  Sysexit: { sem: (e) => leaveBy(e, 'sysexit', [e.i32(32)]), endsBlock: ends, notOnHost: 'privileged' },
-  Sysexitq: { sem: (e) => leaveBy(e, 'sysexit', [e.i32(64)]), endsBlock: ends, notOnHost: 'privileged' },
   Hlt: { sem: semHlt, endsBlock: ends, notOnHost: 'privileged' },
 };

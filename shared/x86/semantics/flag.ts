@@ -1,7 +1,14 @@
 // CLC STC CMC CLD STD CLI STI LAHF SAHF PUSHF POPF SALC. Intel SDM vol. 2; CR4.VME and CR4.PVI are left out.
 // POPF stays inline unless TF or AC changes: those are part of the mode that code runs under.
 import type { Emitter, OperandBits, Operands, SemanticsTable, Value } from '#shared/translate/emitter.js';
-import { CPL, INTERRUPT_SHADOW, IRQ_PARKED, RFLAGS_SYSTEM, SHADOW_STI } from '#shared/x86/cpu-state.js';
+import {
+  CPL,
+  INTERRUPT_SHADOW,
+  IRQ_PARKED,
+  RFLAGS_SYSTEM,
+  SHADOW_IP,
+  SHADOW_STI,
+} from '#shared/x86/cpu-state.js';
 import {
   AC,
   ARITHMETIC_FLAGS,
@@ -47,6 +54,7 @@ function semSti(e: Emitter): void {
   e.if(e.eqz(e.and(flags, e.i32(IF))), () => {
     setSystemFlags(e, e.or(flags, e.i32(IF)));
     e.setState('i32', INTERRUPT_SHADOW, e.i32(SHADOW_STI));
+    e.setState('i64', SHADOW_IP, e.nextIp());
     unparkInterrupt(e);
   });
   e.endBlock();

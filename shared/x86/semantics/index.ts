@@ -10,6 +10,7 @@ import { dataMovementSemantics } from '#shared/x86/semantics/data-movement.js';
 import { decimalSemantics } from '#shared/x86/semantics/decimal.js';
 import { flagSemantics } from '#shared/x86/semantics/flag.js';
 import { hintSemantics } from '#shared/x86/semantics/hint.js';
+import { interruptReturnSemantics } from '#shared/x86/semantics/interrupt-return.js';
 import { logicSemantics } from '#shared/x86/semantics/logic.js';
 import { multiplyDivideSemantics } from '#shared/x86/semantics/multiply-divide.js';
 import { shiftSemantics } from '#shared/x86/semantics/shift.js';
@@ -17,6 +18,7 @@ import { SSE_ROUTINES } from '#shared/x86/semantics/sse-rounding.js';
 import { SSE_X87 } from '#shared/x86/semantics/sse-x87-table.js';
 import { stackSemantics } from '#shared/x86/semantics/stack.js';
 import { stringSemantics } from '#shared/x86/semantics/string.js';
+import { systemCallSemantics } from '#shared/x86/semantics/system-call.js';
 import { systemSemantics } from '#shared/x86/semantics/system.js';
 
 const TABLES: readonly SemanticsTable[] = [
@@ -29,6 +31,8 @@ const TABLES: readonly SemanticsTable[] = [
   conditionalSemantics,
   stackSemantics,
   controlTransferSemantics,
+  interruptReturnSemantics,
+  systemCallSemantics,
   flagSemantics,
   decimalSemantics,
   hintSemantics,

@@ -2,8 +2,10 @@
 // UMIP, XSAVE, MONITOR, PCID, FSGSBASE and VMX are not announced: what only they bring is absent here and so #UD.
 // Helpers pass results in HELPER_ARG0 (and success in HELPER_ARG2) and find the next instruction's address in HELPER_ARG1.
 import type { Emitter, Operands, SemanticsEntry, SemanticsTable, Value } from '#shared/translate/emitter.js';
+import { TLB_SET_BYTES } from '#shared/translate/op-record.js';
 import * as cpu from '#shared/x86/cpu-state.js';
-import { VM } from '#shared/x86/rflags.js';
+import { AC, VM } from '#shared/x86/rflags.js';
+import { AC_SHIFT } from '#shared/x86/semantics/fast-transfer.js';
 
 const UNDEFINED_OPCODE = 6;
 const GENERAL_PROTECTION = 13;
@@ -148,7 +150,12 @@ function semInvlpg(e: Emitter, op: Operands): void {
 function setAccessCheck(allow: boolean) {
   return (e: Emitter): void => {
     e.if(e.getState('i32', cpu.CPL), () => e.raise(UNDEFINED_OPCODE));
-    e.helper('setAccessCheck', [e.i32(allow ? 1 : 0)]);
+    const flags = e.getState('i32', cpu.RFLAGS_SYSTEM);
+    const next = allow ? e.or(flags, e.i32(AC)) : e.and(flags, e.i32(~AC));
+    // The set without SMAP follows the one with it.
+    const moved = e.mul(e.shrS(e.sub(next, flags), e.i32(AC_SHIFT)), e.i32(TLB_SET_BYTES));
+    e.setState('i32', cpu.RFLAGS_SYSTEM, next);
+    e.setState('i32', cpu.TLB_BASE, e.add(e.getState('i32', cpu.TLB_BASE), moved));
   };
 }
 

@@ -10,7 +10,6 @@ import { VECTOR_GP } from './descriptor.js';
 import { continueAfter, cplOf, getAddress, isRealMode, setWords } from './state-access.js';
 
 const CR4_TSD = 1 << 2;
-const IA32_TIME_STAMP_COUNTER = 0x10;
 
 export const cpuid: Helper = (cpu) => {
   const [eax, ebx, ecx, edx] = cpu.cpuid(cpu.u32[S.RAX >> 2]!, cpu.u32[S.RCX >> 2]!);
@@ -30,7 +29,7 @@ function giveMsr(cpu: CpuContext): void {
 export const readTimeStampCounter: Helper = (cpu) => {
   const disabled = (cpu.i32[S.CR4 >> 2]! & CR4_TSD) !== 0;
   if (disabled && cplOf(cpu) !== 0 && !isRealMode(cpu)) raise(VECTOR_GP, 0);
-  cpu.msrs.read(IA32_TIME_STAMP_COUNTER);
+  cpu.msrs.readTsc();
   giveMsr(cpu);
   return S.EXIT_NONE;
 };
@@ -70,14 +69,6 @@ export const invalidatePage: Helper = (cpu) => {
 /** Faults as a write to the address in HELPER_ARG0 would. */
 export const probeWrite: Helper = (cpu, bytes) => {
   cpu.probe(getAddress(cpu, S.HELPER_ARG0), bytes, true, false);
-  return S.EXIT_NONE;
-};
-
-/** STAC and CLAC. */
-export const setAccessCheck: Helper = (cpu, allow) => {
-  const flags = cpu.i32[S.RFLAGS_SYSTEM >> 2]!;
-  cpu.i32[S.RFLAGS_SYSTEM >> 2] = allow !== 0 ? flags | F.AC : flags & ~F.AC;
-  cpu.modeChanged();
   return S.EXIT_NONE;
 };
 
