@@ -124,7 +124,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     append,
     disks,
     debugExit: options.debugExit ?? false,
-    tier: options.tier ?? 'interp',
+    tier: options.tier ?? 'auto',
     accel: options.accel ?? 'auto',
     serial: options.serial ?? 'none',
     console: options.console ?? 'none',

@@ -91,8 +91,8 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
                           (a multiboot kernel always has it)
   --accel ACCEL           what runs the guest: ${ACCELS.join(', ')} (default auto: KVM where
                           it works, else the wasm engine)
-  --tier TIER             of the wasm engine: ${ENGINE_TIERS.join(', ')} (default interp; the
-                          compiled tier is new: faster in long loops, slower to boot)
+  --tier TIER             of the wasm engine: ${ENGINE_TIERS.join(', ')} (default auto: hot code becomes
+                          WebAssembly; interp boots a little sooner; compiled compiles all)
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
   --trace-file FILE       where the trace goes (default troupe.trace; bounded)
@@ -145,7 +145,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     logLevel: oneOf('--log-level', values['log-level'] ?? 'warn', LOG_LEVELS),
     logFile: values['log-file'],
     debugExit: values['debug-exit'] ?? false,
-    tier: oneOf('--tier', values.tier ?? 'interp', ENGINE_TIERS),
+    tier: oneOf('--tier', values.tier ?? 'auto', ENGINE_TIERS),
     accel: oneOf('--accel', values.accel ?? 'auto', ACCELS),
     reboot: !(values['no-reboot'] ?? false),
     trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),
