@@ -49,7 +49,8 @@ export class BareMachine {
   #mode: BareMode = 64;
 
   /** `heat`: see EngineOptions. */
-  constructor(ramBytes = 8 << 20, heat = 0) {
+  /** `heat`, `maxRegions`: see EngineOptions. */
+  constructor(ramBytes = 8 << 20, heat = 0, maxRegions?: number) {
     let next = PAGE;
     const take = (bytes: number): Region => {
       const region = { offset: next, bytes };
@@ -90,6 +91,7 @@ export class BareMachine {
       ports: { portRead: () => 0xffffffff, portWrite: () => undefined },
       image: loadInterpreterImage(),
       heat,
+      ...(maxRegions !== undefined && { maxRegions }),
       interceptException: (vector, errorCode) => {
         if (!this.intercepts(vector)) return false;
         const cr2 = this.view.getBigUint64(this.stateOffset + S.CR2, true);
@@ -194,6 +196,12 @@ export class BareMachine {
     if ((physical + 1) * PAGE > this.#ramBytes) throw new Error('out of memory for regions');
     this.u8.fill(0, this.#ramOffset + physical * PAGE, this.#ramOffset + (physical + 1) * PAGE);
     this.view.setBigUint64(leaf, BigInt(physical * PAGE + P_RW_US), true);
+  }
+
+  /** Maps a page to where another one is mapped. Not in mode 16; flush what knows the old place. */
+  remap(page: bigint, target: bigint): void {
+    const entry = this.view.getBigUint64(this.#leafOf(target), true);
+    this.view.setBigUint64(this.#leafOf(page), entry, true);
   }
 
   /** Takes rights from a mapped page. Not in mode 16. */

@@ -19,7 +19,7 @@ import { BlockDecoder } from './block-decoder.js';
 import { CodeFetch } from './code-fetch.js';
 import { Cpu, type PortBus } from './cpu.js';
 import { Engine, type InterpreterImage } from './engine.js';
-import { RegionTier } from './region-tier.js';
+import { MAX_REGIONS, RegionTier } from './region-tier.js';
 import { FlushRequests } from './flush-request.js';
 import { Mmu, type PhysicalBus } from './mmu.js';
 import { Tlb } from './tlb.js';
@@ -47,6 +47,8 @@ export interface EngineOptions {
   readonly heat?: number;
   /** Who compiles regions; in place when absent. */
   readonly regionService?: RegionService | undefined;
+  /** Compiled regions that are kept at most. */
+  readonly maxRegions?: number;
   /** Grows with each worker that runs this vCPU. */
   readonly generation?: number;
   interceptException?(vector: number, errorCode: number): boolean;
@@ -152,6 +154,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
         service: options.regionService ?? new LocalCompiler(() => shapeIndex(options.image.shapes), ROUTINES),
         imports,
         table,
+        maxRegions: options.maxRegions ?? MAX_REGIONS,
         firstTicket: (options.generation ?? 1) * TICKETS,
       }),
     ...(options.interceptException && { interceptException: options.interceptException }),

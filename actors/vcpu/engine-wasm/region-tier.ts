@@ -11,8 +11,8 @@ import { CPL, RIP } from '#shared/x86/cpu-state.js';
 import type { Block, BlockCache } from './block-cache.js';
 import type { CodeFetch } from './code-fetch.js';
 
-/** Regions that a vCPU keeps; each takes about 10 KB of machine code. */
-const MAX_REGIONS = 3000;
+/** Regions that a vCPU keeps by default; each takes about 10 KB of machine code. */
+export const MAX_REGIONS = 3000;
 /** Regions that wait for the compiler. */
 const MAX_WAITING = 64;
 const TABLE_STEP = 64;
@@ -42,6 +42,8 @@ export interface RegionTierParts {
   readonly service: RegionService;
   readonly imports: RegionImports;
   readonly table: WebAssembly.Table;
+  /** Regions that the vCPU keeps. */
+  readonly maxRegions: number;
   /** Tickets start here: a vCPU's next generation does not take answers for this one. */
   readonly firstTicket: number;
 }
@@ -211,7 +213,7 @@ export class RegionTier {
   }
 
   #takeSlot(): number {
-    if (this.#installed.size >= MAX_REGIONS) this.#evict();
+    if (this.#installed.size >= this.#p.maxRegions) this.#evict();
     const free = this.#freeSlots.pop();
     if (free !== undefined) return free;
     const { table } = this.#p;

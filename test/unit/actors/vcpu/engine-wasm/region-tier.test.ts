@@ -1,0 +1,130 @@
+// Compiled regions as running code: over page borders, when code changes under them, when a page is mapped anew, when too many live.
+import { beforeEach, describe, expect, test } from 'vitest';
+import { BareMachine } from '#actors/vcpu/bare-machine.js';
+import * as S from '#shared/x86/cpu-state.js';
+
+const CODE = 0x40_0000n;
+const DATA = 0x80_0000n;
+const PAGE = 4096n;
+const HLT = 0xf4;
+const TURNS = 50;
+
+const imm32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
+
+let m: BareMachine;
+
+function prepare(maxRegions?: number): void {
+  m = new BareMachine(8 << 20, 1, maxRegions);
+  m.prepare(64, 0);
+  m.map(CODE, 64 * 4096);
+  m.map(DATA, 4096);
+}
+
+beforeEach(() => prepare());
+
+function run(address: bigint): void {
+  m.setState64(S.RIP, address);
+  expect(m.run()).toEqual({ kind: 'halted' });
+}
+
+const rax = (): bigint => m.getState64(S.RAX);
+const regions = () => m.created.engine.regions;
+
+/** mov ecx, TURNS; xor eax, eax; L: add eax, `step`; dec ecx; jnz L; hlt */
+function loop(step: number): number[] {
+  const head = [0xb9, ...imm32(TURNS), 0x31, 0xc0];
+  const body = [0x05, ...imm32(step), 0xff, 0xc9];
+  return [...head, ...body, 0x75, 0x100 - body.length - 2, HLT];
+}
+
+describe('a loop', () => {
+  // The border falls before, inside and behind every instruction of the loop.
+  test.each(Array.from({ length: 20 }, (_, i) => i))(
+    'runs across a page border %i bytes from its start',
+    (at) => {
+      const start = CODE + PAGE - BigInt(at);
+      m.write(start, Uint8Array.from(loop(3)));
+      run(start);
+      expect(rax()).toBe(BigInt(3 * TURNS));
+      expect(regions().installed).toBeGreaterThan(0);
+    },
+  );
+
+  test('calls a function in another page that is taken into it', () => {
+    const callee = CODE + 5n * PAGE + 0x20n;
+    const displacement = Number(callee - (CODE + 12n));
+    // mov ecx, TURNS; xor eax, eax; L: call callee; dec ecx; jnz L; hlt
+    const code = [
+      0xb9,
+      ...imm32(TURNS),
+      0x31,
+      0xc0,
+      0xe8,
+      ...imm32(displacement),
+      0xff,
+      0xc9,
+      0x75,
+      0xf7,
+      HLT,
+    ];
+    m.write(CODE, Uint8Array.from(code));
+    m.write(callee, Uint8Array.from([0x83, 0xc0, 0x07, 0xc3])); // add eax, 7; ret
+    m.setState64(S.RSP, DATA + 0x800n);
+    run(CODE);
+    expect(rax()).toBe(BigInt(7 * TURNS));
+  });
+});
+
+describe('code that changes', () => {
+  test('runs as it is now, whoever wrote it', () => {
+    for (const step of [1, 2, 5]) {
+      m.write(CODE, Uint8Array.from(loop(step)));
+      m.created.mmu.noteWrite(m.arenaOffset(CODE), 32);
+      run(CODE);
+      expect(rax()).toBe(BigInt(step * TURNS));
+    }
+  });
+
+  test('may change itself inside a region', () => {
+    // mov ecx, TURNS; xor eax, eax; L: inc dword [rip + 0] (the next immediate); add eax, 0; dec ecx; jnz L; hlt
+    const body = [0xff, 0x05, ...imm32(1), 0x05, ...imm32(0), 0xff, 0xc9];
+    m.write(
+      CODE,
+      Uint8Array.from([0xb9, ...imm32(TURNS), 0x31, 0xc0, ...body, 0x75, 0x100 - body.length - 2, HLT]),
+    );
+    run(CODE);
+    expect(rax()).toBe(BigInt((TURNS * (TURNS + 1)) / 2));
+  });
+
+  test('is another when its second page is mapped elsewhere', () => {
+    const second = CODE + PAGE;
+    const start = second - 9n; // the loop's start lies in the first page, its end in the second
+    m.write(start, Uint8Array.from(loop(3)));
+    run(start);
+    expect(rax()).toBe(BigInt(3 * TURNS));
+    // Another page with another end of the loop takes the second one's place.
+    const other = CODE + 9n * PAGE;
+    m.write(other, m.read(second, 4096));
+    const changed = loop(4).slice(9);
+    m.write(other, Uint8Array.from(changed));
+    m.remap(second, other);
+    m.created.cpu.invalidatePage(Number(second));
+    run(start);
+    const whole = [...loop(3).slice(0, 9), ...changed];
+    const step = whole[8]! | (whole[9]! << 8);
+    expect(rax()).toBe(BigInt(step * TURNS));
+  });
+});
+
+test('regions that do not run any more are let go, and run again when they are wanted', () => {
+  prepare(8);
+  const at = (i: number): bigint => CODE + BigInt(i) * PAGE;
+  for (let i = 0; i < 40; i++) m.write(at(i), Uint8Array.from(loop(i + 1)));
+  for (let round = 0; round < 3; round++)
+    for (let i = 0; i < 40; i++) {
+      run(at(i));
+      expect(rax()).toBe(BigInt((i + 1) * TURNS));
+    }
+  expect(regions().evicted).toBeGreaterThan(0);
+  expect(regions().live).toBeLessThanOrEqual(8);
+});
