@@ -200,12 +200,15 @@ function planDevices(config: MachineConfig): DevicePlan[] {
 /** Bigger messages than others': requests carry decoded code, answers WebAssembly modules. */
 function planCompiler(config: MachineConfig): DevicePlan {
   const vcpus = Array.from({ length: config.vcpus }, (_, index) => vcpuName(index));
+  // A heat of 1 compiles what nobody wants to find again.
+  const kept = config.tier === 'auto' && config.translationCache !== 'none';
+  const cacheFolder = kept ? resolve(config.translationCache) : undefined;
   const requests = { entries: REQUEST_ENTRIES, payloadBytes: REQUEST_PAYLOAD_BYTES };
   const answers = { entries: ANSWER_ENTRIES, payloadBytes: ANSWER_PAYLOAD_BYTES };
   return {
     name: COMPILER_NAME,
     kind: 'compiler',
-    params: { vcpus } satisfies CompilerParams,
+    params: { vcpus, cacheFolder } satisfies CompilerParams,
     mailboxes: vcpus.flatMap((vcpu) => [
       { from: vcpu, to: COMPILER_NAME, ...requests },
       { from: COMPILER_NAME, to: vcpu, ...answers },

@@ -21,6 +21,8 @@ export interface LaunchOptions {
   readonly memory?: number | string;
   /** What runs the guest's code; default 'auto': KVM where it works. 'kvm' rejects with `kvm-unavailable` where it does not. */
   readonly accel?: Accel;
+  /** Folder in which our own engine keeps compiled code for the next boot; default in the user's cache folder, 'none' keeps none. */
+  readonly translationCache?: string;
   /** A kernel of your own; default the stock Debian cloud kernel with an initramfs that serves exec(). */
   readonly kernel?: string;
   readonly initrd?: string;

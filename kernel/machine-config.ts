@@ -1,5 +1,7 @@
 // What a machine is to be: the typed configuration that the builder takes, and the check of what a user or a program gave.
 // Every refusal is a TroupeError that names the field and the fix; nothing is opened or allocated here.
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import { checkFaultPlan, type FaultPlan } from '#shared/ipc/fault-plan.js';
@@ -29,6 +31,8 @@ export interface MachineConfig {
   /** isa-debug-exit at port 0xf4; multiboot kernels always have it. */
   readonly debugExit: boolean;
   readonly tier: EngineTier;
+  /** Folder in which tier 'auto' keeps compiled code for the next boot; 'none' keeps none. */
+  readonly translationCache: string;
   /** What runs the guest's code; 'auto' is KVM where it works. */
   readonly accel: Accel;
   /** COM1's output. */
@@ -125,6 +129,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     disks,
     debugExit: options.debugExit ?? false,
     tier: options.tier ?? 'auto',
+    translationCache: options.translationCache ?? defaultCacheFolder(),
     accel: options.accel ?? 'auto',
     serial: options.serial ?? 'none',
     console: options.console ?? 'none',
@@ -134,6 +139,10 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     supervision: { ...DEFAULT_SUPERVISION, ...options.supervision },
     faults: options.faults,
   };
+}
+
+function defaultCacheFolder(): string {
+  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'troupe/regions');
 }
 
 function checkVcpus(vcpus: number): void {

@@ -16,8 +16,16 @@ import { type RegionRequest, decodeRegionRequest } from '#shared/translate/regio
 import type { CompiledModule, CompiledRegion } from '#shared/translate/region-service.js';
 import { PENDING, PENDING_REGION } from '#shared/x86/cpu-state.js';
 import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
+import { CacheFile } from './cache-file.js';
 import { CodeStore } from './code-store.js';
-import { ANSWER_KIND, type CompilerParams, REQUEST_KIND, answerBytes, encodeAnswer } from './protocol.js';
+import {
+  ANSWER_KIND,
+  CACHE_LIMIT_BYTES,
+  type CompilerParams,
+  REQUEST_KIND,
+  answerBytes,
+  encodeAnswer,
+} from './protocol.js';
 import { createWarmer } from './warmer.js';
 
 /** Requests of one vCPU that go into one module. */
@@ -43,15 +51,18 @@ interface Asked {
 }
 
 export function createCompiler(ctx: ActorContext): ActorBehaviour {
-  const { vcpus } = ctx.params as CompilerParams;
+  const { vcpus, cacheFolder } = ctx.params as CompilerParams;
   const { views } = ctx;
   const clients = vcpus.map((name, index) => openClient(ctx, name, index));
+  const { shapes, engineVersion } = loadIndex();
+  const cache = cacheFolder === undefined ? undefined : openCache(ctx, cacheFolder, engineVersion);
   const store = new CodeStore({
-    shapes: loadShapes(),
+    shapes: new ShapeIndex(SEMANTICS, shapes),
     routines: ROUTINES,
     warm: createWarmer(ctx.memory),
     beat: ctx.beat,
     limitBytes: STORE_BYTES,
+    cache,
   });
   let first = 0;
 
@@ -105,8 +116,11 @@ export function createCompiler(ctx: ActorContext): ActorBehaviour {
     save: () => new Uint8Array(0),
     restore: () => {},
     reset: () => {},
-    halt: () => {},
-    inspect: () => ({ compiled: store.compiled, reused: store.reused, compileMs: store.compileMs }),
+    halt: () => cache?.file.close(),
+    inspect: () => {
+      const { compiled, reused, loaded, cached, compileMs } = store;
+      return { compiled, reused, loaded, cached, compileMs };
+    },
   };
 }
 
@@ -136,7 +150,7 @@ function readRequest(message: Uint8Array): Asked | undefined {
   const bytes = message.slice(4);
   const request = decodeRegionRequest(bytes);
   if (request === undefined) return undefined;
-  return { ticket, key: createHash('sha256').update(bytes).digest('base64'), request };
+  return { ticket, key: createHash('sha256').update(bytes).digest('hex'), request };
 }
 
 /** Answers to some requests, one for each module that they are in. */
@@ -151,9 +165,13 @@ function answer(store: CodeStore, asked: readonly Asked[]): CompiledModule[] {
   return [...modules].map(([id, { bytes, regions }]) => ({ id, bytes, regions }));
 }
 
-/** The shapes in the order of the interpreter that the build generated. */
-function loadShapes(): ShapeIndex {
+/** What the build says of its interpreter: the shapes in table order, and the version of all that makes code. */
+function loadIndex(): { readonly shapes: readonly string[]; readonly engineVersion: string } {
   const file = new URL('../../shared/translate/interpreter.json', import.meta.url);
-  const { shapes } = JSON.parse(readFileSync(file, 'utf8')) as { shapes: string[] };
-  return new ShapeIndex(SEMANTICS, shapes);
+  return JSON.parse(readFileSync(file, 'utf8')) as { shapes: string[]; engineVersion: string };
+}
+
+function openCache(ctx: ActorContext, folder: string, engineVersion: string) {
+  const complain = (reason: string): void => ctx.log.debug({ reason }, 'translation cache');
+  return CacheFile.open({ folder, engineVersion, limitBytes: CACHE_LIMIT_BYTES, complain });
 }

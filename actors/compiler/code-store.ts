@@ -6,6 +6,7 @@ import { buildRegionModule } from '#shared/translate/region-module.js';
 import type { ShapeIndex } from '#shared/translate/region.js';
 import type { RegionRequest } from '#shared/translate/region-request.js';
 import type { RoutineTable } from '#shared/translate/routine.js';
+import type { CacheFile, CachedModule, CachedRegion } from './cache-file.js';
 
 export interface StoredModule {
   readonly id: number;
@@ -29,27 +30,40 @@ export interface CodeStoreParts {
   readonly beat: () => void;
   /** Of modules kept. */
   readonly limitBytes: number;
+  /** What earlier boots compiled; absent without a cache. */
+  readonly cache?: { readonly file: CacheFile; readonly modules: readonly CachedModule[] } | undefined;
 }
 
 export class CodeStore {
   readonly #p: CodeStoreParts;
   readonly #regions = new Map<string, StoredRegion>();
+  /** Modules of the cache file, by the keys of their regions, until one is used. */
+  readonly #cached = new Map<string, CachedModule>();
   #modules = 0;
   #bytes = 0;
   /** Statistics. */
   compiled = 0;
   reused = 0;
+  /** Regions taken from the cache file. */
+  loaded = 0;
   compileMs = 0;
 
   constructor(parts: CodeStoreParts) {
     this.#p = parts;
+    for (const module of parts.cache?.modules ?? [])
+      for (const { key } of module.regions) this.#cached.set(key, module);
+  }
+
+  /** Regions that the cache file has and nobody has asked for yet. */
+  get cached(): number {
+    return this.#cached.size;
   }
 
   /** The code for each request; those not known yet are compiled into one module. */
   find(requests: readonly { readonly key: string; readonly request: RegionRequest }[]): StoredRegion[] {
     const missing = new Map<string, RegionRequest>();
     for (const { key, request } of requests)
-      if (this.#regions.has(key)) this.reused++;
+      if (this.#regions.has(key) || this.#load(key)) this.reused++;
       else missing.set(key, request);
     if (missing.size > 0) this.#compile(missing);
     return requests.map(({ key }) => {
@@ -62,31 +76,59 @@ export class CodeStore {
 
   #compile(missing: ReadonlyMap<string, RegionRequest>): void {
     const start = performance.now();
-    const { shapes, routines, warm, beat, limitBytes } = this.#p;
+    const { shapes, routines, beat, cache } = this.#p;
     const { bytes, regions } = buildRegionModule([...missing.values()], shapes, routines, beat);
+    const described = [...missing.keys()].map((key, i): CachedRegion => {
+      const region = regions[i];
+      return { key, index: region === undefined ? -1 : i, links: region?.links ?? 0 };
+    });
+    this.#keep(bytes, described);
+    cache?.file.append(bytes, described);
+    this.compiled += missing.size;
+    this.compileMs += performance.now() - start;
+  }
+
+  /** Takes a region's module from the cache file; false when it is not there or not good. */
+  #load(key: string): boolean {
+    const found = this.#cached.get(key);
+    if (found === undefined) return false;
+    for (const region of found.regions)
+      if (this.#cached.get(region.key) === found) this.#cached.delete(region.key);
+    const bytes = this.#p.cache?.file.read(found);
+    if (bytes === undefined) return false;
+    try {
+      if (!exportsAll(bytes, found.regions)) return false;
+      this.#keep(bytes, found.regions);
+    } catch (error) {
+      // Well formed once: another version of V8 may think otherwise.
+      if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return false;
+      throw error;
+    }
+    this.loaded += found.regions.length;
+    return true;
+  }
+
+  #keep(bytes: Uint8Array<ArrayBuffer>, regions: readonly CachedRegion[]): void {
+    const { warm, beat, limitBytes } = this.#p;
     const module = new WebAssembly.Module(bytes);
     warm(module);
     beat();
     const stored: StoredModule = { id: ++this.#modules, bytes, module };
-    [...missing.keys()].forEach((key, i) => {
-      const region = regions[i];
-      this.#regions.set(key, {
-        module: stored,
-        index: region === undefined ? -1 : i,
-        links: region?.links ?? 0,
-      });
-    });
-    this.compiled += missing.size;
-    this.compileMs += performance.now() - start;
     this.#bytes += bytes.length;
-    if (this.#bytes > limitBytes) this.#shrink();
+    if (this.#bytes > limitBytes) this.#shrink(bytes.length);
+    for (const { key, index, links } of regions) this.#regions.set(key, { module: stored, index, links });
   }
 
   /** Lets the older half go. */
-  #shrink(): void {
+  #shrink(newBytes: number): void {
     const keys = [...this.#regions.keys()];
     for (const key of keys.slice(0, keys.length >> 1)) this.#regions.delete(key);
     const kept = new Set([...this.#regions.values()].map((region) => region.module));
-    this.#bytes = [...kept].reduce((sum, module) => sum + module.bytes.length, 0);
+    this.#bytes = [...kept].reduce((sum, module) => sum + module.bytes.length, newBytes);
   }
+}
+
+function exportsAll(bytes: Uint8Array<ArrayBuffer>, regions: readonly CachedRegion[]): boolean {
+  const names = new Set(WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name));
+  return regions.every(({ index }) => index < 0 || names.has(`r${index}`));
 }

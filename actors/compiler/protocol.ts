@@ -11,6 +11,9 @@ export const REQUEST_KIND = 1;
 /** u32 ×4: module id, regions, bytes of the module, 0; u32 ×4 each region: ticket, index, links, 0; then the module. */
 export const ANSWER_KIND = 2;
 
+/** Of the file of one engine version. Files of three versions are kept at most. */
+export const CACHE_LIMIT_BYTES = 64 * 2 ** 20;
+
 export const REQUEST_ENTRIES = 16;
 export const REQUEST_PAYLOAD_BYTES = 4 + MAX_REGION_BYTES;
 export const ANSWER_ENTRIES = 4;
@@ -20,6 +23,8 @@ const REGION_BYTES = 16;
 
 export interface CompilerParams {
   readonly vcpus: readonly string[];
+  /** Folder of the translation cache; absent: none is kept. */
+  readonly cacheFolder?: string | undefined;
 }
 
 /** Bytes of an answer, or more than fit into a message. */

@@ -32,6 +32,7 @@ export interface RunArguments {
   readonly logFile: string | undefined;
   readonly debugExit: boolean;
   readonly tier: EngineTier;
+  readonly translationCache: boolean;
   readonly accel: Accel;
   readonly reboot: boolean;
   readonly trace: readonly TraceChannel[];
@@ -58,6 +59,7 @@ const OPTIONS = {
   'log-file': { type: 'string' },
   'debug-exit': { type: 'boolean' },
   tier: { type: 'string' },
+  'no-translation-cache': { type: 'boolean' },
   accel: { type: 'string' },
   'no-reboot': { type: 'boolean' },
   trace: { type: 'string' },
@@ -93,6 +95,7 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
                           it works, else the wasm engine)
   --tier TIER             of the wasm engine: ${ENGINE_TIERS.join(', ')} (default auto: hot code becomes
                           WebAssembly; interp boots a little sooner; compiled compiles all)
+  --no-translation-cache  with --tier auto: neither use nor keep compiled code of other boots
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
   --trace-file FILE       where the trace goes (default troupe.trace; bounded)
@@ -146,6 +149,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     logFile: values['log-file'],
     debugExit: values['debug-exit'] ?? false,
     tier: oneOf('--tier', values.tier ?? 'auto', ENGINE_TIERS),
+    translationCache: !(values['no-translation-cache'] ?? false),
     accel: oneOf('--accel', values.accel ?? 'auto', ACCELS),
     reboot: !(values['no-reboot'] ?? false),
     trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),

@@ -60,6 +60,7 @@ function sessionOptions(
     disks: args.disks,
     debugExit: args.debugExit,
     tier: args.tier,
+    translationCache: args.translationCache ? undefined : 'none',
     name: args.name,
     faults: args.faults,
     supervision: args.heartbeatMs === undefined ? undefined : { heartbeatMs: args.heartbeatMs },

@@ -47,6 +47,7 @@ declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array | ArrayBufferLike);
     static imports(module: Module): ModuleImportDescriptor[];
+    static exports(module: Module): { readonly name: string }[];
   }
 
   type Imports = Record<string, Record<string, unknown>>;

@@ -1,0 +1,294 @@
+// Compiled regions in a file of the user's, for the next boot. Append-only: a header, then records, each written by one write
+// in append mode, so that several machines may share the file. Nothing in it is trusted: a record counts when its check sums
+// hold, and the file when it is a plain file that only this user may write. What ends in a torn or foreign record is begun
+// anew from its good part.
+//
+//   header   8 bytes magic, u32 format, u32 0, 32 bytes engine version
+//   record   u32 ×4: magic, bytes of the record, regions, bytes of the module; 16 bytes sum of the module, 16 bytes sum of all
+//            that describes it; for each region 32 bytes key, i32 index, i32 links; then the module
+//
+// Keys are SHA-256 of a request (shared/translate/region-request.ts); sums are the first 16 bytes of a SHA-256. Reading the
+// file reads the descriptions only; a module's sum is checked when it is first used.
+
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+
+export interface CachedRegion {
+  /** 64 hexadecimal digits. */
+  readonly key: string;
+  /** −1: cannot be compiled. */
+  readonly index: number;
+  readonly links: number;
+}
+
+/** Where a module is in the file. */
+export interface CachedModule {
+  readonly regions: readonly CachedRegion[];
+  readonly position: number;
+  readonly length: number;
+  readonly sum: Buffer;
+}
+
+export interface CacheFileOptions {
+  readonly folder: string;
+  /** 64 hexadecimal digits; code of another engine is foreign. */
+  readonly engineVersion: string;
+  /** Of the file. */
+  readonly limitBytes: number;
+  /** Why the cache is not used, or a part of it. */
+  readonly complain: (reason: string) => void;
+}
+
+const MAGIC = Buffer.from('TroupeRC');
+const FORMAT = 1;
+const HEADER_BYTES = 48;
+const RECORD_MAGIC = 0x4e475254;
+const SUM_BYTES = 16;
+const RECORD_HEADER_BYTES = 16 + 2 * SUM_BYTES;
+const ENTRY_BYTES = 40;
+const MAX_REGIONS = 64;
+/** Files of other engine versions that are kept. */
+const KEPT_VERSIONS = 2;
+const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_RDWR } = constants;
+
+export class CacheFile {
+  readonly #o: CacheFileOptions;
+  readonly #path: string;
+  #file = -1;
+  #bytes = 0;
+
+  private constructor(options: CacheFileOptions) {
+    this.#o = options;
+    this.#path = join(options.folder, `${options.engineVersion.slice(0, 32)}.bin`);
+  }
+
+  /** Never throws: a cache that cannot be used is an empty one that keeps nothing. */
+  static open(options: CacheFileOptions): { readonly file: CacheFile; readonly modules: CachedModule[] } {
+    const file = new CacheFile(options);
+    const modules = file.#guard('is not used', () => file.#open()) ?? [];
+    return { file, modules };
+  }
+
+  /** The module's bytes; undefined when they are not what was written. */
+  read(module: CachedModule): Uint8Array<ArrayBuffer> | undefined {
+    if (this.#file < 0) return undefined;
+    const bytes = new Uint8Array(module.length);
+    const whole = this.#guard('cannot be read', () => readWhole(this.#file, bytes, module.position));
+    if (whole === true && sumOf(bytes).equals(module.sum)) return bytes;
+    this.#o.complain('a module in the translation cache is damaged');
+    return undefined;
+  }
+
+  /** Adds a module. What does not fit begins the file anew. */
+  append(module: Uint8Array, regions: readonly CachedRegion[]): void {
+    if (this.#file < 0 || regions.length > MAX_REGIONS) return;
+    const record = encodeRecord(module, regions);
+    if (HEADER_BYTES + record.length > this.#o.limitBytes) return;
+    this.#guard('takes no more', () => {
+      // Others may have added to it.
+      if (fstatSync(this.#file).size + record.length > this.#o.limitBytes) this.#renew(HEADER_BYTES);
+      if (writeSync(this.#file, record) !== record.length) throw new Error('the disk is full');
+    });
+  }
+
+  close(): void {
+    if (this.#file >= 0) closeSync(this.#file);
+    this.#file = -1;
+  }
+
+  #guard<T>(what: string, body: () => T): T | undefined {
+    try {
+      return body();
+    } catch (error) {
+      this.#o.complain(
+        `the translation cache ${what}: ${error instanceof Error ? error.message : 'unknown'}`,
+      );
+      this.close();
+      return undefined;
+    }
+  }
+
+  #open(): CachedModule[] {
+    const { folder, limitBytes } = this.#o;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    expectOwn(lstatSync(folder), folder);
+    this.#file = this.#openExisting();
+    if (this.#file < 0) {
+      this.#renew(0);
+      this.#removeOthers();
+      return [];
+    }
+    const stats = fstatSync(this.#file);
+    expectOwn(stats, this.#path);
+    if (!stats.isFile() || stats.nlink > 1) throw new Error(`${this.#path} is no plain file`);
+    this.#bytes = stats.size;
+    if (this.#bytes > limitBytes || !this.#headerFits()) {
+      this.#o.complain('the translation cache is not of this engine: it begins anew');
+      this.#renew(0);
+      return [];
+    }
+    return this.#readRecords();
+  }
+
+  #openExisting(): number {
+    try {
+      return openSync(this.#path, O_RDWR | O_APPEND | O_NOFOLLOW);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return -1;
+      throw error;
+    }
+  }
+
+  #header(): Buffer {
+    const header = Buffer.alloc(HEADER_BYTES);
+    MAGIC.copy(header);
+    header.writeUInt32LE(FORMAT, 8);
+    header.write(this.#o.engineVersion, 16, 'hex');
+    return header;
+  }
+
+  #headerFits(): boolean {
+    const header = new Uint8Array(HEADER_BYTES);
+    return readWhole(this.#file, header, 0) && this.#header().equals(header);
+  }
+
+  #readRecords(): CachedModule[] {
+    const modules: CachedModule[] = [];
+    let position = HEADER_BYTES;
+    while (position < this.#bytes) {
+      const found = readRecord(this.#file, position, this.#bytes);
+      if (found === undefined) {
+        this.#o.complain('the translation cache ends in a record that is torn or damaged');
+        this.#renew(position);
+        break;
+      }
+      modules.push(found.module);
+      position = found.end;
+    }
+    return modules;
+  }
+
+  /** A new file takes this one's place, with its first `keep` bytes; others that have the old one open lose what they add. */
+  #renew(keep: number): void {
+    const fresh = `${this.#path}.${process.pid}-${Math.random().toString(36).slice(2)}`;
+    const file = openSync(fresh, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    try {
+      const start = new Uint8Array(Math.max(keep, HEADER_BYTES));
+      if (keep > HEADER_BYTES) readWhole(this.#file, start, 0);
+      start.set(this.#header());
+      if (writeSync(file, start) !== start.length) throw new Error('the disk is full');
+      renameSync(fresh, this.#path);
+    } catch (error) {
+      closeSync(file);
+      unlinkSync(fresh);
+      throw error;
+    }
+    this.close();
+    this.#file = file;
+  }
+
+  /** Versions of the engine come and go: the oldest files with them. */
+  #removeOthers(): void {
+    const { folder } = this.#o;
+    const others = readdirSync(folder)
+      .map((name) => join(folder, name))
+      .filter((path) => path.includes('.bin') && path !== this.#path)
+      .map((path) => ({ path, time: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+      .sort((a, b) => b.time - a.time);
+    for (const { path } of others.slice(KEPT_VERSIONS)) unlinkSync(path);
+  }
+}
+
+/** Throws when others than this user could have written it. */
+function expectOwn(stats: { readonly uid: number; readonly mode: number }, path: string): void {
+  if (process.getuid === undefined) return;
+  if (stats.uid !== process.getuid()) throw new Error(`${path} is another user's`);
+  if ((stats.mode & 0o022) !== 0) throw new Error(`${path} may be written by others`);
+}
+
+function sumOf(...parts: readonly Uint8Array[]): Buffer {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest().subarray(0, SUM_BYTES);
+}
+
+function encodeRecord(module: Uint8Array, regions: readonly CachedRegion[]): Buffer {
+  const described = RECORD_HEADER_BYTES + regions.length * ENTRY_BYTES;
+  const record = Buffer.alloc(described + module.length);
+  [RECORD_MAGIC, record.length, regions.length, module.length].forEach((word, i) =>
+    record.writeUInt32LE(word, i * 4),
+  );
+  sumOf(module).copy(record, 16);
+  regions.forEach(({ key, index, links }, i) => {
+    const at = RECORD_HEADER_BYTES + i * ENTRY_BYTES;
+    record.write(key, at, 'hex');
+    record.writeInt32LE(index, at + 32);
+    record.writeInt32LE(links, at + 36);
+  });
+  descriptionSum(record.subarray(0, described)).copy(record, 16 + SUM_BYTES);
+  record.set(module, described);
+  return record;
+}
+
+/** Of all that describes a record but the sum itself. */
+function descriptionSum(description: Buffer): Buffer {
+  return sumOf(description.subarray(0, 16 + SUM_BYTES), description.subarray(RECORD_HEADER_BYTES));
+}
+
+function readRecord(
+  file: number,
+  position: number,
+  fileBytes: number,
+): { readonly module: CachedModule; readonly end: number } | undefined {
+  const most = Math.min(RECORD_HEADER_BYTES + MAX_REGIONS * ENTRY_BYTES, fileBytes - position);
+  const bytes = Buffer.alloc(most);
+  if (most < RECORD_HEADER_BYTES || !readWhole(file, bytes, position)) return undefined;
+  const [magic, length, count, moduleBytes] = [0, 4, 8, 12].map((at) => bytes.readUInt32LE(at)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const described = RECORD_HEADER_BYTES + count * ENTRY_BYTES;
+  if (magic !== RECORD_MAGIC || described > most || length !== described + moduleBytes) return undefined;
+  if (position + length > fileBytes) return undefined;
+  const description = bytes.subarray(0, described);
+  if (!descriptionSum(description).equals(bytes.subarray(16 + SUM_BYTES, RECORD_HEADER_BYTES)))
+    return undefined;
+  const regions = Array.from({ length: count }, (_, i) => {
+    const at = RECORD_HEADER_BYTES + i * ENTRY_BYTES;
+    return {
+      key: bytes.toString('hex', at, at + 32),
+      index: bytes.readInt32LE(at + 32),
+      links: bytes.readInt32LE(at + 36),
+    };
+  });
+  const sum = Buffer.from(bytes.subarray(16, 16 + SUM_BYTES));
+  return {
+    module: { regions, position: position + described, length: moduleBytes, sum },
+    end: position + length,
+  };
+}
+
+function readWhole(file: number, into: Uint8Array, position: number): boolean {
+  for (let done = 0; done < into.length;) {
+    const count = readSync(file, into, done, into.length - done, position + done);
+    if (count === 0) return false;
+    done += count;
+  }
+  return true;
+}

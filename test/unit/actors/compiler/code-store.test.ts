@@ -1,0 +1,94 @@
+// The compiler's store over a cache file: what one boot compiled, the next one only loads, and what the file says wrong is
+// compiled again.
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { CacheFile, type CachedRegion } from '#actors/compiler/cache-file.js';
+import { CodeStore } from '#actors/compiler/code-store.js';
+import { HANDLER_NEXT_BLOCK } from '#shared/translate/interpreter-module.js';
+import { LINK_NEXT_DELTA, RECORD_HANDLER } from '#shared/translate/op-record.js';
+import { encodeRegionRequest } from '#shared/translate/region-request.js';
+import { ShapeIndex } from '#shared/translate/region.js';
+import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
+
+const shapes = new ShapeIndex(SEMANTICS, []);
+const VERSION = 'ef'.repeat(32);
+let folder = '';
+const path = (): string => join(folder, `${VERSION.slice(0, 32)}.bin`);
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'troupe-store-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function openFile() {
+  return CacheFile.open({ folder, engineVersion: VERSION, limitBytes: 1 << 20, complain: () => {} });
+}
+
+function openStore(): CodeStore {
+  return new CodeStore({
+    shapes,
+    routines: ROUTINES,
+    warm: () => {},
+    beat: () => {},
+    limitBytes: 1 << 20,
+    cache: openFile(),
+  });
+}
+
+/** A block of nothing that goes on `bytes` further. */
+function ask(bytes: number) {
+  const node = { delta: 0, page: 0, slots: 2, taken: -1, next: -1, bits: 0, secondPage: 0 };
+  const request = encodeRegionRequest([node], 0, 0, (_node, into, at) => {
+    const view = new DataView(into.buffer);
+    view.setUint32(at + RECORD_HANDLER, HANDLER_NEXT_BLOCK, true);
+    view.setInt32(at + LINK_NEXT_DELTA, bytes, true);
+  });
+  return { key: createHash('sha256').update(request.bytes).digest('hex'), request };
+}
+
+const asked = [ask(4), ask(8), ask(12)];
+
+it('loads what an earlier store compiled', () => {
+  const first = openStore();
+  const compiled = first.find(asked);
+  expect(compiled.map(({ index }) => index)).toEqual([0, 1, 2]);
+  expect([first.compiled, first.loaded]).toEqual([3, 0]);
+  const second = openStore();
+  const loaded = second.find([...asked, ask(16)]);
+  expect([second.compiled, second.loaded]).toEqual([1, 3]);
+  expect(loaded.slice(0, 3).map(({ module }) => module.bytes)).toEqual(
+    compiled.map(({ module }) => module.bytes),
+  );
+  const third = openStore();
+  third.find([...asked, ask(16)]);
+  expect([third.compiled, third.loaded]).toEqual([0, 4]);
+});
+
+it('compiles again what is damaged, and keeps that', () => {
+  openStore().find(asked);
+  const bytes = readFileSync(path());
+  bytes[bytes.length - 1]! ^= 1; // in the module, which opening the file does not read
+  writeFileSync(path(), bytes);
+  const second = openStore();
+  second.find(asked);
+  expect([second.compiled, second.loaded]).toEqual([3, 0]);
+  const third = openStore();
+  third.find(asked);
+  expect([third.compiled, third.loaded]).toEqual([0, 3]);
+});
+
+const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+it.each([
+  ['is no WebAssembly', Uint8Array.of(1, 2, 3)],
+  ['lacks the region', EMPTY_MODULE],
+])('compiles again what %s in spite of its sums', (_what, module) => {
+  const regions = asked.map(({ key }, index): CachedRegion => ({ key, index, links: 0 }));
+  openFile().file.append(module, regions);
+  const store = openStore();
+  expect(store.find(asked)[0]!.module.bytes.length).toBeGreaterThan(EMPTY_MODULE.length);
+  expect([store.compiled, store.loaded]).toEqual([3, 0]);
+});
