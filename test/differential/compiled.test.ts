@@ -28,8 +28,6 @@ describe.skipIf(obstacle !== undefined)('the compiled tier and the host CPU', ()
       process.stdout.write(
         `regions: seed ${SEED}, ${result.cases} cases, ${installed} regions, ${result.mismatches.length} mismatches\n`,
       );
-      if (process.env['DBG'])
-        console.log(result.mismatches.map((m) => [m.case.form, ...m.differences].join('; ').slice(0, 300)));
       expect(installed).toBeGreaterThan(result.cases / 2);
       expect(requested).toBeGreaterThanOrEqual(installed);
       expect(result.mismatches.slice(0, 5).map((m) => [m.case.form, ...m.differences].join('; '))).toEqual(
