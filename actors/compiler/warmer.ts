@@ -2,10 +2,9 @@
 // state page, a region's function returns at once.
 
 export function createWarmer(memory: WebAssembly.Memory): (module: WebAssembly.Module) => void {
-  const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
   const nothing = (): number => 0;
   return (module) => {
-    const imports: WebAssembly.Imports = { env: { memory, table } };
+    const imports: WebAssembly.Imports = { env: { memory } };
     for (const { module: from, name, kind } of WebAssembly.Module.imports(module))
       if (kind === 'function') (imports[from] ??= {})[name] = nothing;
     const { exports } = new WebAssembly.Instance(module, imports);

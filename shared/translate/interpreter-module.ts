@@ -12,7 +12,7 @@ import { type HandlerShape, shapeName } from './handler-shape.js';
 import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
 import { InterpreterOperands } from './interpreter-operands.js';
 import { type RoutineTable, routineBody, routineParameters } from './routine.js';
-import { REGION_SLOW_PATHS, regionSlowBody, regionSlowName } from './region-slow.js';
+import { REGION_DISPATCH, REGION_SLOW_PATHS, regionSlowBody, regionSlowName } from './region-slow.js';
 import { RECORD_HANDLER, RECORD_IMMEDIATE } from './op-record.js';
 
 /** Handlers that stand for no instruction, at the first places of the table; {@link HANDLER_INVALID} is the very first. */
@@ -99,6 +99,17 @@ function handlerBody(shape: HandlerShape, entry: SemanticsEntry, module: Handler
   return emitter.finish();
 }
 
+/** What regions leave by: tail-calls the record's handler. The table is this module's alone: each instance that imported it would hold a copy. */
+function dispatchBody(handlerType: number): number[] {
+  const code = new CodeWriter(2);
+  code.get(0);
+  code.get(1);
+  code.get(0);
+  code.memory('i32.load', RECORD_HANDLER);
+  code.returnCallIndirect(handlerType);
+  return code.finish();
+}
+
 /** `enter(record, cpu) → EXIT_`: calls the record's handler. */
 function enterBody(handlerType: number): CodeBody {
   const code = new CodeWriter(2);
@@ -171,6 +182,7 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
     functions.push(writer.function(handlerType, name, body));
   }
   writer.function(handlerType, 'enter', enterBody(handlerType), true);
+  writer.function(handlerType, REGION_DISPATCH, dispatchBody(handlerType), true);
   for (const path of REGION_SLOW_PATHS)
     writer.function(slowType, regionSlowName(path), regionSlowBody(slow[path]), true);
   return { bytes: writer.finish(functions), shapes, helpers, traits };

@@ -1,11 +1,12 @@
-// Wraps the functions of some regions into one WebAssembly module that imports the arena, the function table, the slow
-// paths, the helpers and the routines they use, and exports r0, r1 …
+// Wraps the functions of some regions into one WebAssembly module that imports the arena, the slow paths, the
+//  helpers and the routines they use, and exports r0, r1 …
 
 import type { CodeBody } from '#shared/wasm/code-sink.js';
 import { ModuleWriter } from '#shared/wasm/module-writer.js';
 import { type ShapeIndex, readRegion, registerUse } from './region.js';
 import { type RegionData, RegionEmitter } from './region-emitter.js';
 import { type RoutineTable, routineParameters } from './routine.js';
+import { REGION_DISPATCH } from './region-slow.js';
 import type { RegionHandlerModule } from './region-state.js';
 import type { RegionRequest } from './region-request.js';
 
@@ -24,7 +25,7 @@ export function buildRegionModule(
   routines: RoutineTable,
   beat: () => void = () => {},
 ): RegionModule {
-  const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES }, { importsTable: true });
+  const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES });
   const handlerType = writer.type(['i32', 'i32'], ['i32']);
   const helperType = writer.type(['i32', 'i32', 'i32', 'i32'], ['i32']);
   const slowType = writer.type(['i32', 'i64', 'i32', 'i32'], ['i32']);
@@ -34,6 +35,7 @@ export function buildRegionModule(
     modifyBegin: writer.importFunction('slow', 'modifyBegin', slowType),
     modifyEnd: writer.importFunction('slow', 'modifyEnd', slowType),
   };
+  const dispatch = writer.importFunction('routine', REGION_DISPATCH, handlerType);
   const imports = new Map<string, number>();
   const imported = (from: 'helper' | 'routine', name: string): number => {
     const known = imports.get(`${from} ${name}`);
@@ -49,6 +51,7 @@ export function buildRegionModule(
     helper: (name) => imported('helper', name),
     routine: (name) => imported('routine', name),
     signatures: writer,
+    dispatch,
   };
   const bodies: CodeBody[] = [];
   const regions = requests.map((request) => {

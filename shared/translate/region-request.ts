@@ -9,7 +9,7 @@
 import { RECORD_BYTES } from './op-record.js';
 
 /** Changes whenever the same request would be compiled to other code. */
-export const REGION_VERSION = 2;
+export const REGION_VERSION = 3;
 const HEADER_BYTES = 32;
 const NODE_BYTES = 32;
 /** A region's data in the arena, in words: one unused, the arena addresses of its extra pages, then its links. */

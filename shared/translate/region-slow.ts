@@ -12,6 +12,9 @@ export const REGION_SLOW_PATHS = [
   'modifyEnd',
 ] as const satisfies readonly (keyof SlowImports)[];
 
+/** Export of the interpreter's module that calls a record's handler: a region's way to other code. */
+export const REGION_DISPATCH = 'dispatch';
+
 /** The export's name. */
 export const regionSlowName = (path: keyof SlowImports): string => `region-${path}`;
 

@@ -39,6 +39,8 @@ export interface RegisterUse {
 export interface RegionHandlerModule extends HandlerModule {
   /** Types of what regions call. */
   readonly signatures: SignatureLookup;
+  /** Index of the function `(record, cpu)` that calls a record's handler. */
+  readonly dispatch: number;
 }
 
 const BASE_SHAPE: HandlerShape = {
@@ -80,6 +82,7 @@ export abstract class RegionState extends InterpreterEmitter {
   protected leaveLabel: Label | undefined;
   /** The instruction at hand wrote on a slow path. */
   protected wroteSlow = false;
+  readonly #dispatch: number;
   readonly #registers: number[] = [];
   readonly #vectors: number[] = [];
   readonly #ccResult: number;
@@ -91,6 +94,7 @@ export abstract class RegionState extends InterpreterEmitter {
   constructor(module: RegionHandlerModule, view: DataView, use: RegisterUse) {
     const { signatures } = module;
     super(BASE_SHAPE, module, new TreeWriter(signatures.ofType(module.handlerType), signatures));
+    this.#dispatch = module.dispatch;
     this.view = view;
     this.use = use;
     for (let i = 0; i < 16; i++) this.#registers.push(this.#has(i) ? this.code.local('i64') : -1);
@@ -308,6 +312,12 @@ export abstract class RegionState extends InterpreterEmitter {
   }
 
   // Ways out.
+
+  protected override goTo(record: Value): void {
+    super.push(record);
+    super.push(this.cpu);
+    this.code.returnCall(this.#dispatch);
+  }
 
   /** Leaves with an EXIT_ value; RIP is set already. */
   protected override returnExit(exit: number): void {

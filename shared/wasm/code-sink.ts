@@ -50,6 +50,7 @@ export interface CodeSink {
   unreachable(): void;
   call(functionIndex: number): void;
   callIndirect(typeIndex: number): void;
+  returnCall(functionIndex: number): void;
   returnCallIndirect(typeIndex: number): void;
   finish(): CodeBody;
 }

@@ -165,6 +165,11 @@ export class CodeWriter implements CodeSink {
     this.bytes.push(0x00);
   }
 
+  returnCall(functionIndex: number): void {
+    this.bytes.push(0x12);
+    this.u32(functionIndex);
+  }
+
   returnCallIndirect(typeIndex: number): void {
     this.bytes.push(0x13);
     this.u32(typeIndex);

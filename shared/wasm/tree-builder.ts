@@ -249,6 +249,9 @@ export class TreeBuilder {
       case T.T_RETURN_CALL_INDIRECT:
         this.#add(S.S_TAIL_CALL, this.#arguments(b + 1), b + 1, a);
         break;
+      case T.T_RETURN_CALL:
+        this.#add(S.S_TAIL_CALL, this.#arguments(b), b, -1 - a);
+        break;
       default:
         this.#add(S.S_UNREACHABLE);
     }

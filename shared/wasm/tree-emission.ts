@@ -381,9 +381,9 @@ export class TreeEmission {
         if (i + 1 < count) this.#out.byte(0x0f);
         return;
       case S.S_TAIL_CALL:
-        this.#out.byte(0x13);
-        this.#out.u32(c[i]!);
-        this.#out.byte(0);
+        this.#out.byte(c[i]! < 0 ? 0x12 : 0x13);
+        this.#out.u32(c[i]! < 0 ? -1 - c[i]! : c[i]!);
+        if (c[i]! >= 0) this.#out.byte(0);
         return;
       default:
         this.#out.byte(0x00);

@@ -24,7 +24,7 @@ export const S_END = 13; // statement that opened the construct, its first and i
 export const S_BR = 14; // statement that opened the target
 export const S_BR_IF = 15; // statement that opened the target, condition
 export const S_RETURN = 16; // value or -1
-export const S_TAIL_CALL = 17; // first of the arguments, how many, type
+export const S_TAIL_CALL = 17; // first of the arguments, how many, type; or −1 − function
 export const S_UNREACHABLE = 18;
 
 function grown<T extends Int32Array | Uint8Array>(old: T, next: T): T {

@@ -30,9 +30,10 @@ export const T_UNREACHABLE = 22;
 export const T_CALL = 23; // function, operands, result type or NO_TYPE
 export const T_CALL_INDIRECT = 24; // type, operands, result type or NO_TYPE
 export const T_RETURN_CALL_INDIRECT = 25; // type, operands
+export const T_RETURN_CALL = 26; // function, operands
 
 /** Words of each instruction, its own included. */
-export const TAPE_WORDS = Uint8Array.of(2, 3, 2, 2, 2, 2, 3, 1, 4, 4, 4, 1, 1, 1, 2, 4, 2, 1, 1, 2, 2, 2, 1, 4, 4, 3); // prettier-ignore
+export const TAPE_WORDS = Uint8Array.of(2, 3, 2, 2, 2, 2, 3, 1, 4, 4, 4, 1, 1, 1, 2, 4, 2, 1, 1, 2, 2, 2, 1, 4, 4, 3, 3); // prettier-ignore
 
 export const WASM_TYPES: readonly WasmType[] = ['i32', 'i64', 'f32', 'f64', 'v128'];
 export const TYPE_I32 = 0;

@@ -204,6 +204,11 @@ export class TreeWriter implements CodeSink {
     this.#tape.put(code, index, parameters.length, type);
   }
 
+  returnCall(functionIndex: number): void {
+    const { parameters } = this.#lookup.ofFunction(functionIndex);
+    this.#tape.put(T.T_RETURN_CALL, functionIndex, parameters.length);
+  }
+
   returnCallIndirect(typeIndex: number): void {
     this.#tape.put(T.T_RETURN_CALL_INDIRECT, typeIndex, this.#lookup.ofType(typeIndex).parameters.length);
   }

@@ -15,7 +15,7 @@ import type { CodeFetch } from './code-fetch.js';
 export const MAX_REGIONS = 3000;
 /** Regions that wait for the compiler. */
 const MAX_WAITING = 64;
-const TABLE_STEP = 64;
+const TABLE_STEP = 512;
 const PAGE = 4096;
 
 /** See shared/translate/region-slow.ts. */
@@ -202,11 +202,8 @@ export class RegionTier {
   #instance(answer: CompiledModule): WebAssembly.Instance {
     const known = this.#instances.get(answer.id)?.deref();
     if (known !== undefined) return known;
-    const { imports, table } = this.#p;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(answer.bytes), {
-      ...imports,
-      env: { ...imports.env, table },
-    });
+    const { imports } = this.#p;
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(answer.bytes), imports);
     this.bytes += answer.bytes.length;
     this.#instances.set(answer.id, new WeakRef(instance));
     return instance;
