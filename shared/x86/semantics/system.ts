@@ -179,6 +179,12 @@ function byHelper(name: string) {
   return (e: Emitter): void => e.helper(name);
 }
 
+/** CPUID serialises: what another processor wrote before is fetched after it, so the block ends and pending work is seen. SDM vol. 3 §9.3. */
+function semCpuid(e: Emitter): void {
+  e.helper('cpuid');
+  e.endBlock();
+}
+
 /** iced-x86 takes it for a call: it ends the block. */
 function semHypercall(e: Emitter): void {
   e.helper('hypercall');
@@ -217,7 +223,7 @@ const table: Record<string, SemanticsEntry> = {
   Out: { sem: semOut, notOnHost: 'reaches a port' },
   Vmcall: { sem: semHypercall, endsBlock: true, notOnHost: OWN_TIME },
   Vmmcall: { sem: semHypercall, endsBlock: true, notOnHost: OWN_TIME },
-  Cpuid: { sem: byHelper('cpuid'), notOnHost: OWN_TIME },
+  Cpuid: { sem: semCpuid, endsBlock: true, notOnHost: OWN_TIME },
   Rdtsc: { sem: byHelper('readTimeStampCounter'), notOnHost: OWN_TIME },
   Rdtscp: { sem: byHelper('readTimeStampCounterAndProcessor'), notOnHost: OWN_TIME },
 };

@@ -1,6 +1,7 @@
 // Compiled regions as running code: over page borders, when code changes under them, when a page is mapped anew, when too many live.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { BareMachine } from '#actors/vcpu/bare-machine.js';
+import { CodeMap } from '#shared/memory/code-map.js';
 import * as S from '#shared/x86/cpu-state.js';
 
 const CODE = 0x40_0000n;
@@ -93,6 +94,33 @@ describe('code that changes', () => {
       Uint8Array.from([0xb9, ...imm32(TURNS), 0x31, 0xc0, ...body, 0x75, 0x100 - body.length - 2, HLT]),
     );
     run(CODE);
+    expect(rax()).toBe(BigInt((TURNS * (TURNS + 1)) / 2));
+  });
+
+  // SDM vol. 3 §9.1.3: who serialises after another processor (here: a device) wrote code runs what was written.
+  test('runs as another wrote it once CPUID has serialised, in a region that holds both', () => {
+    const callee = CODE + 5n * PAGE;
+    const displacement = Number(callee - (CODE + 14n));
+    // mov esi, TURNS; xor edi, edi; L: cpuid; call callee; dec esi; jnz L; mov eax, edi; hlt
+    const body = [0x0f, 0xa2, 0xe8, ...imm32(displacement), 0xff, 0xce];
+    const end = [0x75, 0x100 - body.length - 2, 0x89, 0xf8, HLT];
+    m.write(CODE, Uint8Array.from([0xbe, ...imm32(TURNS), 0x31, 0xff, ...body, ...end]));
+    m.write(callee, Uint8Array.from([0x81, 0xc7, ...imm32(0), 0xc3])); // add edi, 0; ret
+    m.setState64(S.RSP, DATA + 0x800n);
+    const immediate = m.arenaOffset(callee) + 2;
+    const i32 = new Int32Array(m.memory.buffer);
+    const { layout, memory } = m;
+    const device = new CodeMap(i32, layout.shared.codeMap, layout.ram.ramOffset, [layout.vcpus[0]!.state]);
+    const { cpu } = m.created;
+    const cpuid = cpu.cpuid.bind(cpu);
+    let written = 0;
+    cpu.cpuid = (leaf, subleaf) => {
+      new DataView(memory.buffer).setUint32(immediate, ++written, true);
+      device.noteWrite(immediate, 4, -1);
+      return cpuid(leaf, subleaf);
+    };
+    run(CODE);
+    expect(written).toBe(TURNS);
     expect(rax()).toBe(BigInt((TURNS * (TURNS + 1)) / 2));
   });
 
