@@ -156,7 +156,7 @@ function readRequest(message: Uint8Array): Asked | undefined {
 /** Answers to some requests, one for each module that they are in. */
 function answer(store: CodeStore, asked: readonly Asked[]): CompiledModule[] {
   const found = store.find(asked);
-  const modules = new Map<number, { bytes: Uint8Array<ArrayBuffer>; regions: CompiledRegion[] }>();
+  const modules = new Map<string, { bytes: Uint8Array<ArrayBuffer>; regions: CompiledRegion[] }>();
   found.forEach(({ module, index, links }, i) => {
     let entry = modules.get(module.id);
     if (entry === undefined) modules.set(module.id, (entry = { bytes: module.bytes, regions: [] }));

@@ -5,11 +5,12 @@
 import { buildRegionModule } from '#shared/translate/region-module.js';
 import type { ShapeIndex } from '#shared/translate/region.js';
 import type { RegionRequest } from '#shared/translate/region-request.js';
+import { moduleId } from '#shared/translate/region-service.js';
 import type { RoutineTable } from '#shared/translate/routine.js';
 import type { CacheFile, CachedModule, CachedRegion } from './cache-file.js';
 
 export interface StoredModule {
-  readonly id: number;
+  readonly id: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly module: WebAssembly.Module;
 }
@@ -39,7 +40,6 @@ export class CodeStore {
   readonly #regions = new Map<string, StoredRegion>();
   /** Modules of the cache file, by the keys of their regions, until one is used. */
   readonly #cached = new Map<string, CachedModule>();
-  #modules = 0;
   #bytes = 0;
   /** Statistics. */
   compiled = 0;
@@ -113,7 +113,7 @@ export class CodeStore {
     const module = new WebAssembly.Module(bytes);
     warm(module);
     beat();
-    const stored: StoredModule = { id: ++this.#modules, bytes, module };
+    const stored: StoredModule = { id: moduleId(bytes), bytes, module };
     this.#bytes += bytes.length;
     if (this.#bytes > limitBytes) this.#shrink(bytes.length);
     for (const { key, index, links } of regions) this.#regions.set(key, { module: stored, index, links });

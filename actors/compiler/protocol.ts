@@ -1,14 +1,14 @@
 // Messages between the vCPUs and the compiler. A vCPU posts requests to the mailbox `vcpu-N->compiler`; answers come by
 // `compiler->vcpu-N`, and PENDING_REGION tells the vCPU that one waits. A request that is never answered costs speed only.
 
-import type { CompiledModule } from '#shared/translate/region-service.js';
+import { type CompiledModule, MODULE_ID_BYTES } from '#shared/translate/region-service.js';
 import { MAX_REGION_BYTES } from '#shared/translate/region-request.js';
 
 export const COMPILER_NAME = 'compiler';
 
 /** u32 ticket, then a request (shared/translate/region-request.ts). */
 export const REQUEST_KIND = 1;
-/** u32 ×4: module id, regions, bytes of the module, 0; u32 ×4 each region: ticket, index, links, 0; then the module. */
+/** The module's id; u32 ×2: regions, bytes of the module; u32 ×4 each region: ticket, index, links, 0; then the module. */
 export const ANSWER_KIND = 2;
 
 /** Of the file of one engine version. Files of three versions are kept at most. */
@@ -18,7 +18,7 @@ export const REQUEST_ENTRIES = 16;
 export const REQUEST_PAYLOAD_BYTES = 4 + MAX_REGION_BYTES;
 export const ANSWER_ENTRIES = 4;
 export const ANSWER_PAYLOAD_BYTES = 384 * 1024;
-const HEADER_BYTES = 16;
+const HEADER_BYTES = MODULE_ID_BYTES + 8;
 const REGION_BYTES = 16;
 
 export interface CompilerParams {
@@ -36,7 +36,9 @@ export function answerBytes(answer: CompiledModule): number {
 export function encodeAnswer(answer: CompiledModule, payload: Uint8Array): void {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const { id, bytes, regions } = answer;
-  [id, regions.length, bytes.length, 0].forEach((word, i) => view.setInt32(i * 4, word, true));
+  payload.set(Buffer.from(id, 'hex'));
+  view.setUint32(MODULE_ID_BYTES, regions.length, true);
+  view.setUint32(MODULE_ID_BYTES + 4, bytes.length, true);
   regions.forEach(({ ticket, index, links }, i) => {
     const at = HEADER_BYTES + i * REGION_BYTES;
     [ticket, index, links, 0].forEach((word, j) => view.setInt32(at + j * 4, word, true));
@@ -48,8 +50,8 @@ export function encodeAnswer(answer: CompiledModule, payload: Uint8Array): void 
 export function decodeAnswer(payload: Uint8Array): CompiledModule | undefined {
   if (payload.length < HEADER_BYTES) return undefined;
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
-  const count = view.getUint32(4, true);
-  const length = view.getUint32(8, true);
+  const count = view.getUint32(MODULE_ID_BYTES, true);
+  const length = view.getUint32(MODULE_ID_BYTES + 4, true);
   const start = HEADER_BYTES + count * REGION_BYTES;
   if (start + length > payload.length) return undefined;
   const regions = Array.from({ length: count }, (_, i) => {
@@ -61,7 +63,7 @@ export function decodeAnswer(payload: Uint8Array): CompiledModule | undefined {
     };
   });
   return {
-    id: view.getInt32(0, true),
+    id: Buffer.from(payload.subarray(0, MODULE_ID_BYTES)).toString('hex'),
     bytes: Uint8Array.from(payload.subarray(start, start + length)),
     regions,
   };

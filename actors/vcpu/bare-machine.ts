@@ -6,6 +6,7 @@ import { CODE_MAP_ENTRY_BYTES } from '#shared/memory/code-map.js';
 import type { Region } from '#shared/base/region.js';
 import { monotonicNs } from '#shared/base/clock.js';
 import { JUMP_CACHE_BYTES, TLB_SET_BYTES, TLB_SETS } from '#shared/translate/op-record.js';
+import type { RegionService } from '#shared/translate/region-service.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { Lapic } from '#shared/x86/lapic.js';
 import {
@@ -48,9 +49,8 @@ export class BareMachine {
   #nextTable = 0;
   #mode: BareMode = 64;
 
-  /** `heat`: see EngineOptions. */
-  /** `heat`, `maxRegions`: see EngineOptions. */
-  constructor(ramBytes = 8 << 20, heat = 0, maxRegions?: number) {
+  /** `heat`, `maxRegions`, `regionService`: see EngineOptions. */
+  constructor(ramBytes = 8 << 20, heat = 0, maxRegions?: number, regionService?: RegionService) {
     let next = PAGE;
     const take = (bytes: number): Region => {
       const region = { offset: next, bytes };
@@ -92,6 +92,7 @@ export class BareMachine {
       image: loadInterpreterImage(),
       heat,
       ...(maxRegions !== undefined && { maxRegions }),
+      regionService,
       interceptException: (vector, errorCode) => {
         if (!this.intercepts(vector)) return false;
         const cr2 = this.view.getBigUint64(this.stateOffset + S.CR2, true);

@@ -4,13 +4,12 @@ import { buildRegionModule } from './region-module.js';
 import type { ShapeIndex } from './region.js';
 import type { RegionRequest } from './region-request.js';
 import type { RoutineTable } from './routine.js';
-import type { CompiledModule, RegionService } from './region-service.js';
+import { type CompiledModule, type RegionService, moduleId } from './region-service.js';
 
 export class LocalCompiler implements RegionService {
   readonly #shapes: () => ShapeIndex;
   readonly #routines: RoutineTable;
   readonly #answers: CompiledModule[] = [];
-  #modules = 0;
 
   constructor(shapes: () => ShapeIndex, routines: RoutineTable) {
     this.#shapes = shapes;
@@ -21,7 +20,7 @@ export class LocalCompiler implements RegionService {
     const { bytes, regions } = buildRegionModule([request], this.#shapes(), this.#routines);
     const region = regions[0];
     this.#answers.push({
-      id: ++this.#modules,
+      id: moduleId(bytes),
       bytes,
       regions: [{ ticket, index: region === undefined ? -1 : 0, links: region?.links ?? 0 }],
     });

@@ -1,6 +1,10 @@
 // What a vCPU asks of a compiler: regions by ticket. The compiler actor serves it over mailboxes, a test in place.
 
+import { createHash } from 'node:crypto';
 import type { RegionRequest } from './region-request.js';
+
+/** Of a module's name. */
+export const MODULE_ID_BYTES = 16;
 
 /** One region of a module. */
 export interface CompiledRegion {
@@ -13,11 +17,19 @@ export interface CompiledRegion {
 }
 
 export interface CompiledModule {
-  /** Names the module: another answer with the same id is the same code. */
-  readonly id: number;
+  /** Names the module by its content (`moduleId`): the compiler's next generation means the same by it. */
+  readonly id: string;
   /** The wire bytes; compiled before in this process, so that V8 only looks them up. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly regions: readonly CompiledRegion[];
+}
+
+/** A module's name: hexadecimal digits of the hash of its bytes. */
+export function moduleId(bytes: Uint8Array): string {
+  return createHash('sha256')
+    .update(bytes)
+    .digest('hex')
+    .slice(0, 2 * MODULE_ID_BYTES);
 }
 
 export interface RegionService {

@@ -15,6 +15,8 @@ import type { CodeFetch } from './code-fetch.js';
 export const MAX_REGIONS = 3000;
 /** Regions that wait for the compiler. */
 const MAX_WAITING = 64;
+/** A request this old went down with its compiler. */
+const LOST_MS = 5000;
 const TABLE_STEP = 512;
 const PAGE = 4096;
 
@@ -57,6 +59,7 @@ interface Waiting {
   readonly blocks: readonly Block[];
   readonly extraPages: readonly number[];
   readonly generation: number;
+  readonly sinceMs: number;
 }
 
 export class RegionTier {
@@ -65,7 +68,7 @@ export class RegionTier {
   /** Heads by table slot. */
   readonly #installed = new Map<number, Block>();
   readonly #freeSlots: number[] = [];
-  readonly #instances = new Map<number, WeakRef<WebAssembly.Instance>>();
+  readonly #instances = new Map<string, WeakRef<WebAssembly.Instance>>();
   #generation: number;
   #ticket: number;
   /** Statistics. */
@@ -98,6 +101,7 @@ export class RegionTier {
       this.#refuse(head);
       return;
     }
+    if (this.#waiting.size >= MAX_WAITING) this.#giveUp(start);
     if (this.#waiting.size >= MAX_WAITING) return;
     const formed = new RegionFormer(this.#source(head), head.address % PAGE).form();
     if (formed === undefined) {
@@ -114,6 +118,7 @@ export class RegionTier {
       blocks: formed.blocks.map(({ block }) => block),
       extraPages: formed.extraPages,
       generation: blocks.generation,
+      sinceMs: start,
     });
     this.spentMs += performance.now() - start;
   }
@@ -124,6 +129,15 @@ export class RegionTier {
     for (let answer = this.#p.service.take(); answer !== undefined; answer = this.#p.service.take())
       this.#install(answer);
     this.spentMs += performance.now() - start;
+  }
+
+  /** Takes back what no compiler will answer any more, so that it may be asked for again. */
+  #giveUp(nowMs: number): void {
+    for (const [ticket, { head, sinceMs }] of this.#waiting) {
+      if (nowMs - sinceMs < LOST_MS) return; // in the order of their asking
+      this.#waiting.delete(ticket);
+      this.#setHandler(head, HANDLER_HEAT, this.#p.heat);
+    }
   }
 
   #refuse(head: Block): void {
@@ -191,8 +205,13 @@ export class RegionTier {
       blocks.attach(head, block.address - (block.address % PAGE));
       if (block.crossing >= 0) blocks.attach(head, block.crossing);
     }
+    const code = this.#instance(answer).exports[`r${region.index}`];
+    if (typeof code !== 'function') {
+      this.#refuse(head);
+      return;
+    }
     const slot = this.#takeSlot();
-    table.set(slot, this.#instance(answer).exports[`r${region.index}`] as () => number);
+    table.set(slot, code);
     this.#installed.set(slot, head);
     this.installed++;
     i32[(head.record + RECORD_USED) >>> 2] = 1;

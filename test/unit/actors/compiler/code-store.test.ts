@@ -67,6 +67,12 @@ it('loads what an earlier store compiled', () => {
   expect([third.compiled, third.loaded]).toEqual([0, 4]);
 });
 
+it('names modules by what is in them, so that the next compiler names nothing else so', () => {
+  const id = (of: ReturnType<typeof ask>): string => openStore().find([of])[0]!.module.id;
+  expect(id(ask(20))).not.toBe(id(ask(24)));
+  expect(id(ask(20))).toBe(id(ask(20)));
+});
+
 it('compiles again what is damaged, and keeps that', () => {
   openStore().find(asked);
   const bytes = readFileSync(path());

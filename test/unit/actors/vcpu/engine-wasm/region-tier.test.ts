@@ -1,8 +1,13 @@
 // Compiled regions as running code: over page borders, when code changes under them, when a page is mapped anew, when too many live.
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BareMachine } from '#actors/vcpu/bare-machine.js';
 import { CodeMap } from '#shared/memory/code-map.js';
+import { LocalCompiler } from '#shared/translate/local-compiler.js';
+import { ShapeIndex } from '#shared/translate/region.js';
+import type { RegionService } from '#shared/translate/region-service.js';
 import * as S from '#shared/x86/cpu-state.js';
+import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
+import { loadInterpreterImage } from '#actors/vcpu/engine-wasm/create-engine.js';
 
 const CODE = 0x40_0000n;
 const DATA = 0x80_0000n;
@@ -14,8 +19,8 @@ const imm32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value 
 
 let m: BareMachine;
 
-function prepare(maxRegions?: number): void {
-  m = new BareMachine(8 << 20, 1, maxRegions);
+function prepare(maxRegions?: number, service?: RegionService): void {
+  m = new BareMachine(8 << 20, 1, maxRegions, service);
   m.prepare(64, 0);
   m.map(CODE, 64 * 4096);
   m.map(DATA, 4096);
@@ -155,4 +160,41 @@ test('regions that do not run any more are let go, and run again when they are w
     }
   expect(regions().evicted).toBeGreaterThan(0);
   expect(regions().live).toBeLessThanOrEqual(8);
+});
+
+describe('a compiler that dies', () => {
+  const shapes = new ShapeIndex(SEMANTICS, loadInterpreterImage().shapes);
+  const compiler = () => new LocalCompiler(() => shapes, ROUTINES);
+  const at = (i: number): bigint => CODE + BigInt(i) * 64n;
+
+  afterEach(() => vi.restoreAllMocks());
+
+  test('has successors whose code is not taken for its own', () => {
+    let now = compiler();
+    const submit: RegionService['submit'] = (ticket, request) => (now = compiler()).submit(ticket, request);
+    prepare(undefined, { submit, take: () => now.take() });
+    for (let i = 0; i < 10; i++) {
+      m.write(at(i), Uint8Array.from(loop(i + 1)));
+      run(at(i));
+      expect(rax()).toBe(BigInt((i + 1) * TURNS));
+    }
+    expect(regions().installed).toBeGreaterThanOrEqual(10);
+  });
+
+  test('takes requests with it, which are made again', () => {
+    const now = compiler();
+    let lost = 0;
+    const submit: RegionService['submit'] = (ticket, request) => lost++ < 100 || now.submit(ticket, request);
+    prepare(undefined, { submit, take: () => now.take() });
+    let time = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => (time += 500));
+    for (let round = 0; round < 4; round++)
+      for (let i = 0; i < 80; i++) {
+        m.write(at(i), Uint8Array.from(loop(i + 1)));
+        run(at(i));
+        expect(rax()).toBe(BigInt((i + 1) * TURNS));
+      }
+    expect(lost).toBeGreaterThan(100);
+    expect(regions().installed).toBeGreaterThan(0);
+  });
 });
