@@ -1,4 +1,4 @@
-// `npm run bench [-- NAME… OPTIONS]`: Troupe beside QEMU TCG on this machine, in one run. options.ts says what there is. Installs nothing.
+// `npm run bench [-- NAME… OPTIONS]`: Troupe beside QEMU TCG and C programs on this machine, in one run. options.ts says what there is. Installs nothing.
 import { cpus, loadavg } from 'node:os';
 import { TroupeError } from '#shared/base/error.js';
 import { cleanUpOnSignals } from './compare/children.js';
@@ -7,6 +7,7 @@ import { printRows, type Row } from './compare/table.js';
 import { benchBoot } from './guest/boot-time.js';
 import { benchGuest, benchInitramfs } from './guest/guest-bench.js';
 import { benchInteger } from './guest/integer-rate.js';
+import { benchKvm } from './kvm/kvm-bench.js';
 import { benchMailbox } from './micro/mailbox.js';
 import { BENCH_HELP, parseBenchOptions, type BenchOptions } from './options.js';
 
@@ -37,6 +38,7 @@ async function runBenchmarks(options: BenchOptions): Promise<number> {
   printMachine(turns, version);
   const rows: Row[] = [];
   if (benchmarks.includes('mailbox')) await benchMailbox();
+  if (benchmarks.includes('kvm')) await benchKvm(turns);
   if (benchmarks.includes('integer-loop')) rows.push(...(await benchInteger(contestants, turns)));
   if (benchmarks.includes('boot')) rows.push(...(await benchBoot(contestants, turns)));
   if (rows.length > 0) printRows(contestants, rows);
