@@ -55,6 +55,8 @@ export interface BuiltMachine {
   readonly devices: readonly ActorSpec[];
   readonly vcpus: readonly ActorSpec[];
   readonly supervision: SupervisionConfig;
+  /** The machine's engine keeps statistics. */
+  readonly engineStatistics: boolean;
   /** Every seed has it; what is injected later is pushed. */
   readonly faults: { readonly seed: number; readonly rules: FaultRule[] };
   /** Modules that a device's replacement needs, and a vCPU's. */
@@ -130,7 +132,8 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     devices: plans.map((plan) => actorSpec(layout, seed(plan.name, plan.kind, plan.params))),
     vcpus: layout.vcpus.map((vcpu, index): ActorSpec => {
       const initial = index === 0 ? { initial: loaded } : {};
-      const params: VcpuParams = { index, ...initial, debugExit, tier: config.tier };
+      const statistics = config.engineStatistics;
+      const params: VcpuParams = { index, ...initial, debugExit, tier: config.tier, statistics };
       const spec = actorSpec(layout, seed(vcpuName(index), 'vcpu', params));
       const pendingWord = (vcpu.state.offset + PENDING) >>> 2;
       const kick = (): void => {
@@ -146,6 +149,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
       };
     }),
     supervision: config.supervision,
+    engineStatistics: config.engineStatistics && kvm === undefined,
     faults,
     vcpuModules: [new URL(`vcpu/engine-${kvm === undefined ? 'wasm' : 'kvm'}/vcpu-engine.js`, BUILT_ACTORS)],
     deviceModules: kinds.map((kind) => new URL(`${kind}/actor.js`, BUILT_ACTORS)),
@@ -208,7 +212,7 @@ function planCompiler(config: MachineConfig): DevicePlan {
   return {
     name: COMPILER_NAME,
     kind: 'compiler',
-    params: { vcpus, cacheFolder } satisfies CompilerParams,
+    params: { vcpus, cacheFolder, statistics: config.engineStatistics } satisfies CompilerParams,
     mailboxes: vcpus.flatMap((vcpu) => [
       { from: vcpu, to: COMPILER_NAME, ...requests },
       { from: COMPILER_NAME, to: vcpu, ...answers },

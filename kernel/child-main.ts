@@ -65,6 +65,8 @@ async function serve(request: ChildRequest): Promise<unknown> {
       return need().resume();
     case 'actors':
       return need().actors();
+    case 'engineStatistics':
+      return need().engineStatistics();
     case 'kill':
       return need().kill(request.argument.actor, request.argument.force);
     case 'inject':

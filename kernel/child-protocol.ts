@@ -1,6 +1,7 @@
 // What a program and the kernel process of its guest say to each other over Node's IPC channel (advanced serialization).
 // A call has a number; output of a command comes before its result, under the same number.
 import type { ErrorCode } from '#shared/base/error.js';
+import type { EngineStatistics } from './engine-statistics.js';
 import type { LaunchOptions } from './launch.js';
 import type { MachineExit } from './machine.js';
 import type { FaultRule } from '#shared/ipc/fault-plan.js';
@@ -15,6 +16,7 @@ export interface ChildCall {
   pause: undefined;
   resume: undefined;
   actors: undefined;
+  engineStatistics: undefined;
   kill: { actor: string; force: boolean };
   inject: FaultRule;
 }
@@ -28,6 +30,7 @@ export interface ChildResult {
   pause: undefined;
   resume: undefined;
   actors: ActorStatus[];
+  engineStatistics: EngineStatistics | undefined;
   kill: undefined;
   inject: undefined;
 }

@@ -2,7 +2,7 @@
 // command line does).
 export { TroupeError, type ErrorCode } from '#shared/base/error.js';
 export { FAULT_ACTIONS, type FaultAction, type FaultPlan, type FaultRule } from '#shared/ipc/fault-plan.js';
-export type { Accel } from '#actors/vcpu/protocol.js';
+export type { Accel, EngineTier } from '#actors/vcpu/protocol.js';
 export { examineHost, type HostFinding } from '#kernel/accel/host-report.js';
 export type { AccelChoice } from '#kernel/accel/choose-accel.js';
 export { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
@@ -10,6 +10,7 @@ export { TRACE_CHANNELS, type TraceChannel, type TraceSeed } from '#shared/ipc/t
 export type { AssetProgress } from '#kernel/assets/guest-assets.js';
 export type { KernelSeries } from '#kernel/assets/kernel-package.js';
 export { launch, type ExecOptions, type ExecResult, type LaunchOptions, type Vm } from './launch.js';
+export type { EngineStatistics } from './engine-statistics.js';
 export type { MachineExit } from './machine.js';
 export { parseDisk, parseSize, type DiskConfig, type SupervisionConfig } from './machine-config.js';
 export { Session, type SessionOptions } from './session.js';

@@ -5,10 +5,11 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { TroupeError } from '#shared/base/error.js';
 import { parseFault } from '#shared/ipc/fault-text.js';
 import type { FaultPlan, FaultRule } from '#shared/ipc/fault-plan.js';
-import type { Accel } from '#actors/vcpu/protocol.js';
+import type { Accel, EngineTier } from '#actors/vcpu/protocol.js';
 import type { LogLevel } from '#shared/ipc/log.js';
 import type { KernelSeries } from '#kernel/assets/kernel-package.js';
 import type { ChildCall, ChildCallName, ChildMessage, ChildResult } from './child-protocol.js';
+import type { EngineStatistics } from './engine-statistics.js';
 import type { MachineExit } from './machine.js';
 import type { DiskConfig, SupervisionConfig } from './machine-config.js';
 import type { ActorEventOf, ActorEventType } from './supervision/actor-event.js';
@@ -23,6 +24,10 @@ export interface LaunchOptions {
   readonly accel?: Accel;
   /** Folder in which our own engine keeps compiled code for the next boot; default in the user's cache folder, 'none' keeps none. */
   readonly translationCache?: string;
+  /** Tier of our own engine: 'auto' (default), 'interp' or 'compiled'. */
+  readonly tier?: EngineTier;
+  /** Our own engine counts guest instructions and keeps statistics, for {@link Vm.engineStatistics}; costs some speed. */
+  readonly engineStatistics?: boolean;
   /** A kernel of your own; default the stock Debian cloud kernel with an initramfs that serves exec(). */
   readonly kernel?: string;
   readonly initrd?: string;
@@ -74,6 +79,8 @@ export interface Vm extends AsyncDisposable {
     /** The actors of the machine as they are now. */
     list(): Promise<ActorStatus[]>;
   };
+  /** What our own engine did so far; undefined without the option `engineStatistics` and under KVM. */
+  engineStatistics(): Promise<EngineStatistics | undefined>;
   readonly faults: {
     /** A fault from now on, in the words of `--fault` ('virtio-blk-0: crash') or as data. Rejects with `bad-flag` or `bad-config`. */
     inject(fault: string | FaultRule): Promise<void>;
@@ -193,6 +200,10 @@ class ChildVm implements Vm {
 
   async resume(): Promise<void> {
     await this.call('resume', undefined);
+  }
+
+  async engineStatistics(): Promise<EngineStatistics | undefined> {
+    return this.call('engineStatistics', undefined);
   }
 
   readonly actors = { list: async (): Promise<ActorStatus[]> => this.call('actors', undefined) };

@@ -35,6 +35,8 @@ export interface MachineConfig {
   readonly translationCache: string;
   /** What runs the guest's code; 'auto' is KVM where it works. */
   readonly accel: Accel;
+  /** The wasm engine counts guest instructions and keeps statistics; see {@link Machine.engineStatistics}. */
+  readonly engineStatistics: boolean;
   /** COM1's output. */
   readonly serial: OutputSink;
   /** hvc0's output. */
@@ -131,6 +133,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     tier: options.tier ?? 'auto',
     translationCache: options.translationCache ?? defaultCacheFolder(),
     accel: options.accel ?? 'auto',
+    engineStatistics: options.engineStatistics ?? false,
     serial: options.serial ?? 'none',
     console: options.console ?? 'none',
     execPorts: options.execPorts ?? false,

@@ -1,6 +1,7 @@
 // A machine that runs: its arena and its two supervisors (the vCPUs, which stand and fall together, and the devices, which
 // are replaced one by one). Starts paused and complete, then lets the devices and last the vCPUs go; ends on what the guest
 // asks, on a failure that supervision could not mend, or on stop(). Never on the data path.
+import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicNs } from '#shared/base/clock.js';
 import { TroupeError } from '#shared/base/error.js';
 import type { FaultRule } from '#shared/ipc/fault-plan.js';
@@ -17,9 +18,10 @@ import {
 } from '#shared/ipc/machine-event.js';
 import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
-import { KERNEL_NAME, mailboxName, type MachineLayout } from '#shared/memory/machine-layout.js';
+import { KERNEL_NAME, mailboxName, vcpuName, type MachineLayout } from '#shared/memory/machine-layout.js';
 import type { BuiltMachine } from './builder.js';
 import { writeBundle } from './diagnostic-bundle.js';
+import { readEngineStatistics, type EngineStatistics } from './engine-statistics.js';
 import { InputQueue } from './input-queue.js';
 import { MailboxAudit } from './mailbox-audit.js';
 import { OutputReader, type OutputListener } from './output-reader.js';
@@ -43,6 +45,8 @@ export type MachineExit =
 const MAX_EVENTS = 1000;
 /** A missed wake-up costs this much, no more. */
 const EVENT_POLL_MS = 250;
+/** For a vCPU's last word at the end. */
+const STATISTICS_MS = 5000;
 
 function exitOf(event: MachineEvent): MachineExit {
   switch (event.kind) {
@@ -63,6 +67,7 @@ export class Machine {
   readonly views: ArenaViews;
   readonly #log: Logger;
   readonly #release: () => void;
+  readonly #counts: boolean;
   readonly #devices: ActorSupervisor;
   readonly #vcpus: ActorSupervisor;
   readonly #inputs = new Map<string, InputQueue>();
@@ -86,6 +91,7 @@ export class Machine {
     this.memory = built.memory;
     this.views = viewArena(built.memory);
     this.#log = log;
+    this.#counts = built.engineStatistics;
     this.#release = built.release ?? (() => {});
     const host: SupervisorHost = {
       views: this.views,
@@ -179,6 +185,11 @@ export class Machine {
     return this.#audit.counts();
   }
 
+  /** What the wasm engine did; undefined when it was not asked to tell or the machine runs on KVM. */
+  engineStatistics(): EngineStatistics | undefined {
+    return this.#counts ? readEngineStatistics(this.views.buffer, this.layout) : undefined;
+  }
+
   async inspect(actor: string): Promise<Awaited<ReturnType<ActorControl['inspect']>>> {
     return this.#supervisorOf(actor).call(actor, 'inspect');
   }
@@ -270,12 +281,19 @@ export class Machine {
     this.#faults.stop();
     this.#audit.stop();
     for (const queue of this.#inputs.values()) queue.close();
+    if (this.#counts) await this.#gatherStatistics();
     await this.#vcpus.terminate();
     await this.#devices.stop();
     await this.#outputs.close();
     this.#release();
     this.#state = 'ended';
     this.#resolveExit(exit.kind === 'failed' ? this.#writeBundle(exit) : exit);
+  }
+
+  /** A vCPU that answers has written its counters. */
+  async #gatherStatistics(): Promise<void> {
+    const answers = this.layout.vcpus.map(async (_, i) => this.#vcpus.call(vcpuName(i), 'inspect'));
+    await Promise.race([Promise.allSettled(answers), delay(STATISTICS_MS, undefined, { ref: false })]);
   }
 
   #writeBundle(exit: MachineExit & { kind: 'failed' }): MachineExit {

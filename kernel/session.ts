@@ -12,6 +12,7 @@ import { writeAll } from './terminal-output.js';
 import { CONSOLE_NAME, UART_NAME, buildMachine } from './builder.js';
 import { stateFolder } from './control/guest-name.js';
 import { ControlServer } from './control/control-server.js';
+import type { EngineStatistics } from './engine-statistics.js';
 import { ExecChannel, type StreamedExec } from './exec-channel.js';
 import { createKernelLogger } from './log.js';
 import { Machine, type MachineExit } from './machine.js';
@@ -143,6 +144,11 @@ export class Session {
   /** What happens to the actors from now on; the result ends that. */
   onActorEvent(listener: (event: ActorEvent) => void): () => void {
     return this.#machine.onActorEvent(listener);
+  }
+
+  /** What the wasm engine did, also of a machine that has ended; undefined without `engineStatistics` and under KVM. */
+  engineStatistics(): EngineStatistics | undefined {
+    return this.#machine.engineStatistics();
   }
 
   async inspect(actor: string): Promise<unknown> {

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { monotonicNs } from '#shared/base/clock.js';
 import { assert } from '#shared/base/error.js';
+import { COMPILER_COUNTERS, CounterPage } from '#shared/ipc/engine-counters.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
 import type { MailboxReceiver } from '#shared/ipc/mailbox.js';
 import { MailboxSender } from '#shared/ipc/mailbox.js';
@@ -51,7 +52,7 @@ interface Asked {
 }
 
 export function createCompiler(ctx: ActorContext): ActorBehaviour {
-  const { vcpus, cacheFolder } = ctx.params as CompilerParams;
+  const { vcpus, cacheFolder, statistics } = ctx.params as CompilerParams;
   const { views } = ctx;
   const clients = vcpus.map((name, index) => openClient(ctx, name, index));
   const { shapes, engineVersion } = loadIndex();
@@ -64,6 +65,9 @@ export function createCompiler(ctx: ActorContext): ActorBehaviour {
     limitBytes: STORE_BYTES,
     cache,
   });
+  const counters = statistics
+    ? new CounterPage(views.buffer, ctx.statePage.offset, COMPILER_COUNTERS)
+    : undefined;
   let first = 0;
 
   function send(client: Client): void {
@@ -95,6 +99,7 @@ export function createCompiler(ctx: ActorContext): ActorBehaviour {
     if (asked.length === 0) return false;
     ctx.failpoint('compile');
     client.unsent.push(...answer(store, asked));
+    counters?.write(store);
     send(client);
     return true;
   }

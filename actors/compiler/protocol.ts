@@ -25,6 +25,8 @@ export interface CompilerParams {
   readonly vcpus: readonly string[];
   /** Folder of the translation cache; absent: none is kept. */
   readonly cacheFolder?: string | undefined;
+  /** It says what it does (shared/ipc/engine-counters.ts). */
+  readonly statistics: boolean;
 }
 
 /** Bytes of an answer, or more than fit into a message. */

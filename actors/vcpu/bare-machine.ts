@@ -6,13 +6,13 @@ import { CODE_MAP_ENTRY_BYTES } from '#shared/memory/code-map.js';
 import type { Region } from '#shared/base/region.js';
 import { monotonicNs } from '#shared/base/clock.js';
 import { JUMP_CACHE_BYTES, TLB_SET_BYTES, TLB_SETS } from '#shared/translate/op-record.js';
-import type { RegionService } from '#shared/translate/region-service.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { Lapic } from '#shared/x86/lapic.js';
 import {
   createEngine,
   type CreatedEngine,
   type EngineLayout,
+  type EngineOptions,
   loadInterpreterImage,
 } from './engine-wasm/create-engine.js';
 
@@ -49,8 +49,12 @@ export class BareMachine {
   #nextTable = 0;
   #mode: BareMode = 64;
 
-  /** `heat`, `maxRegions`, `regionService`: see EngineOptions. */
-  constructor(ramBytes = 8 << 20, heat = 0, maxRegions?: number, regionService?: RegionService) {
+  /** `heat`, `options`: see EngineOptions. */
+  constructor(
+    ramBytes = 8 << 20,
+    heat = 0,
+    options: Pick<EngineOptions, 'maxRegions' | 'regionService' | 'counts'> = {},
+  ) {
     let next = PAGE;
     const take = (bytes: number): Region => {
       const region = { offset: next, bytes };
@@ -91,8 +95,7 @@ export class BareMachine {
       ports: { portRead: () => 0xffffffff, portWrite: () => undefined },
       image: loadInterpreterImage(),
       heat,
-      ...(maxRegions !== undefined && { maxRegions }),
-      regionService,
+      ...options,
       interceptException: (vector, errorCode) => {
         if (!this.intercepts(vector)) return false;
         const cr2 = this.view.getBigUint64(this.stateOffset + S.CR2, true);

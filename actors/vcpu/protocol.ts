@@ -20,4 +20,6 @@ export interface VcpuParams {
   /** isa-debug-exit answers at port F4h. */
   readonly debugExit: boolean;
   readonly tier: EngineTier;
+  /** The wasm engine counts guest instructions and says what it does (shared/ipc/engine-counters.ts). */
+  readonly statistics: boolean;
 }

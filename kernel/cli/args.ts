@@ -33,6 +33,7 @@ export interface RunArguments {
   readonly debugExit: boolean;
   readonly tier: EngineTier;
   readonly translationCache: boolean;
+  readonly statistics: readonly StatisticsKind[];
   readonly accel: Accel;
   readonly reboot: boolean;
   readonly trace: readonly TraceChannel[];
@@ -42,6 +43,10 @@ export interface RunArguments {
   readonly heartbeatMs: number | undefined;
   readonly help: boolean;
 }
+
+/** What `--stats` can show. */
+const STATISTICS = ['engine'] as const;
+type StatisticsKind = (typeof STATISTICS)[number];
 
 const SERIES: readonly KernelSeries[] = ['6.1', '6.12', 'default'];
 
@@ -60,6 +65,7 @@ const OPTIONS = {
   'debug-exit': { type: 'boolean' },
   tier: { type: 'string' },
   'no-translation-cache': { type: 'boolean' },
+  stats: { type: 'string' },
   accel: { type: 'string' },
   'no-reboot': { type: 'boolean' },
   trace: { type: 'string' },
@@ -96,6 +102,8 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --tier TIER             of the wasm engine: ${ENGINE_TIERS.join(', ')} (default auto: hot code becomes
                           WebAssembly; interp boots a little sooner; compiled compiles all)
   --no-translation-cache  with --tier auto: neither use nor keep compiled code of other boots
+  --stats engine          counts what the wasm engine does, guest instructions too, and
+                          prints it on stderr at the end; costs some speed
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
   --trace-file FILE       where the trace goes (default troupe.trace; bounded)
@@ -150,6 +158,10 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     debugExit: values['debug-exit'] ?? false,
     tier: oneOf('--tier', values.tier ?? 'auto', ENGINE_TIERS),
     translationCache: !(values['no-translation-cache'] ?? false),
+    statistics: (values.stats ?? '')
+      .split(',')
+      .filter((kind) => kind !== '')
+      .map((kind) => oneOf('--stats', kind, STATISTICS)),
     accel: oneOf('--accel', values.accel ?? 'auto', ACCELS),
     reboot: !(values['no-reboot'] ?? false),
     trace: trace.map((c) => oneOf('--trace', c, TRACE_CHANNELS)),

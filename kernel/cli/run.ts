@@ -10,6 +10,7 @@ import {
   type SessionOptions,
 } from '../index.js';
 import type { RunArguments } from './args.js';
+import { formatEngineStatistics } from './statistics.js';
 import { attachTerminal, reportSize, type TerminalUser } from './terminal.js';
 
 export const EXIT_BAD_INPUT = 2;
@@ -26,7 +27,9 @@ export async function run(args: RunArguments): Promise<number> {
   const traceFd = args.trace.length === 0 ? undefined : openOutput(args.traceFile, 'w', '--trace-file');
   try {
     const options = sessionOptions(args, logFd, traceFd);
-    return args.exec === undefined ? await runInteractive(args, options) : await runExec(args.exec, options);
+    return args.exec === undefined
+      ? await runInteractive(args, options)
+      : await runExec(args, args.exec, options);
   } finally {
     if (logFd !== undefined) closeSync(logFd);
     if (traceFd !== undefined) closeSync(traceFd);
@@ -61,6 +64,7 @@ function sessionOptions(
     debugExit: args.debugExit,
     tier: args.tier,
     translationCache: args.translationCache ? undefined : 'none',
+    engineStatistics: args.statistics.includes('engine'),
     name: args.name,
     faults: args.faults,
     supervision: args.heartbeatMs === undefined ? undefined : { heartbeatMs: args.heartbeatMs },
@@ -181,6 +185,7 @@ async function runInteractive(args: RunArguments, options: SessionOptions): Prom
     const exit = await session.wait();
     detach();
     release();
+    tellStatistics(args, session);
     if (now.quit) return 0;
     const code = signalled();
     if (code !== undefined) return code;
@@ -191,6 +196,11 @@ async function runInteractive(args: RunArguments, options: SessionOptions): Prom
       return 1;
     }
   }
+}
+
+function tellStatistics(args: RunArguments, session: Session): void {
+  if (args.statistics.includes('engine'))
+    process.stderr.write(formatEngineStatistics(session.engineStatistics()));
 }
 
 function exitCode(exit: MachineExit): number {
@@ -215,7 +225,7 @@ function complain(message: string): void {
   process.stderr.write(`troupe: ${message}\n`);
 }
 
-async function runExec(command: string, options: SessionOptions): Promise<number> {
+async function runExec(args: RunArguments, command: string, options: SessionOptions): Promise<number> {
   const { session, signalled, release } = await openStoppable(options);
   // A reader that has gone (troupe … | head) ends the command.
   const onBrokenPipe = (): void => void session.stop();
@@ -238,6 +248,7 @@ async function runExec(command: string, options: SessionOptions): Promise<number
   } finally {
     await session.stop();
     release();
+    tellStatistics(args, session);
     process.stdin.destroy();
   }
 }

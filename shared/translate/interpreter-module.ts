@@ -4,9 +4,16 @@
 import type { CodeBody } from '#shared/wasm/code-sink.js';
 import { CodeWriter } from '#shared/wasm/code-writer.js';
 import { ModuleWriter } from '#shared/wasm/module-writer.js';
-import { EXIT_EXCEPTION, EXIT_HOT, EXIT_LOOKUP, EXIT_PENDING } from '#shared/x86/cpu-state.js';
+import {
+  COUNTED_RECORD,
+  COUNT_INTERPRETED,
+  EXIT_DROPPED,
+  EXIT_EXCEPTION,
+  EXIT_HOT,
+  EXIT_PENDING,
+} from '#shared/x86/cpu-state.js';
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
-import { handlerTraits } from './handler-traits.js';
+import { TRAIT_LONG, handlerTraits } from './handler-traits.js';
 import { allShapes } from './handler-catalogue.js';
 import { type HandlerShape, shapeName } from './handler-shape.js';
 import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
@@ -22,7 +29,8 @@ export const HANDLER_STEP_END = 3; // the block ends after a single step: back t
 export const HANDLER_FETCH_FAULT = 4; // the bytes of this instruction could not be fetched
 export const HANDLER_HEAT = 5; // counts a block's executions down, then asks for a region
 export const HANDLER_PASS = 6; // goes on with the next record
-const FIRST_SHAPE = 7;
+export const HANDLER_COUNT = 7; // counts a block's instructions, RECORD_IMMEDIATE of them
+const FIRST_SHAPE = 8;
 
 export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -70,6 +78,13 @@ class Internal extends InterpreterEmitter {
     return this.finish();
   }
 
+  count(): CodeBody {
+    const counted = this.getState('i64', COUNT_INTERPRETED);
+    this.setState('i64', COUNT_INTERPRETED, this.add(counted, this.recordI64(RECORD_IMMEDIATE)));
+    this.setState('i32', COUNTED_RECORD, this.record);
+    return this.finish();
+  }
+
   undefinedOpcode(): CodeBody {
     this.raise(6);
     this.code.unreachable();
@@ -82,13 +97,14 @@ function internalHandlers(module: HandlerModule): { name: string; body: CodeBody
   const next = emitter('next-block');
   next.followNext();
   return [
-    { name: 'invalid', body: emitter('invalid').leave(EXIT_LOOKUP) },
+    { name: 'invalid', body: emitter('invalid').leave(EXIT_DROPPED) },
     { name: 'undefined', body: emitter('undefined').undefinedOpcode() },
     { name: 'next-block', body: next.finish() },
     { name: 'step-end', body: emitter('step-end').leave(EXIT_PENDING) },
     { name: 'fetch-fault', body: emitter('fetch-fault').leave(EXIT_EXCEPTION) },
     { name: 'heat', body: emitter('heat').countDown() },
     { name: 'pass', body: emitter('pass').finish() },
+    { name: 'count', body: emitter('count').count() },
   ];
 }
 
@@ -166,6 +182,7 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
   );
   const shapes: string[] = [];
   const traits: number[] = functions.map(() => 0);
+  traits[HANDLER_COUNT] = TRAIT_LONG;
   const seen = new Set<string>();
   for (const { shape, entry } of allShapes(table)) {
     const name = shapeName(shape);

@@ -38,7 +38,7 @@ import {
   REGION_DATA_PAGES,
   type RegionRequest,
 } from './region-request.js';
-import { RegionFlags } from './region-flags.js';
+import { RegionCount } from './region-count.js';
 import type { RegionHandlerModule, RegisterUse } from './region-state.js';
 
 /** From the start of an instruction that crosses into another page to a byte in that page, at the most. */
@@ -49,7 +49,7 @@ export interface RegionData {
   readonly extraPages: number;
 }
 
-export class RegionEmitter extends RegionFlags {
+export class RegionEmitter extends RegionCount {
   readonly #blocks: readonly RegionBlock[];
   readonly #flow: FlowGraph;
   readonly #flags: FlagLiveness;
@@ -107,6 +107,7 @@ export class RegionEmitter extends RegionFlags {
     this.code.i32Const(1);
     this.code.memory('i32.store', RECORD_USED);
     this.loadAll();
+    if (this.#block.counted > 0) this.startCount();
     this.leaveLabel = this.#open();
     this.#indirectLabel = this.#open();
     this.#exitLabel = this.#open();
@@ -245,9 +246,11 @@ export class RegionEmitter extends RegionFlags {
     this.#checkedAt.set(node, this.checked);
     this.dropFlags();
     this.left = false;
+    this.countBlock(block);
     for (const [i, instruction] of block.instructions.entries()) {
       if (!this.#flags.before(node, i)) this.dropFlags();
       this.recordOffset = instruction.record;
+      this.countInstruction(instruction.record);
       this.left = false;
       if (instruction.known === undefined) this.#edge(block.next, LINK_NEXT_DELTA, NODE_NEXT_FLAGS_DEAD);
       else this.#emitInstruction(instruction.known);
@@ -268,7 +271,7 @@ export class RegionEmitter extends RegionFlags {
   /** Leaves with RIP behind the current instruction. */
   #leaveAfter(): void {
     super.setState('i64', RIP, this.nextIp());
-    this.returnExit(EXIT_LOOKUP);
+    this.leaveBehind(EXIT_LOOKUP);
   }
 
   /** Goes on with a node, or where the record's link says when it is −1. */
@@ -299,7 +302,7 @@ export class RegionEmitter extends RegionFlags {
   #inline(node: number): void {
     const { shape, recordOffset, delta, checked } = this;
     const saved = [this.#block, this.#node] as const;
-    this.onOneWay(() => this.#tree(node));
+    this.onOneWay(() => this.keepCount(() => this.#tree(node)));
     [this.#block, this.#node] = saved;
     this.shape = shape;
     this.recordOffset = recordOffset;

@@ -1,5 +1,5 @@
 // A region as it goes to the compiler: the control-flow graph of some decoded blocks and copies of their operation
-// records, in one piece of bytes that says nothing of addresses or of the vCPU. Equal bytes mean equal code, so that they
+// records, in one piece of bytes that says nothing of addresses or of the vCPU. Blocks that count their instructions say so by a record of theirs. Equal bytes mean equal code, so that they
 // are the key under which a region is shared between vCPUs and kept for the next boot.
 //
 //   i32 ×8   version, nodes, bytes, extra pages, offset of the region's start in its page, 0, 0, 0
@@ -9,7 +9,7 @@
 import { RECORD_BYTES } from './op-record.js';
 
 /** Changes whenever the same request would be compiled to other code. */
-export const REGION_VERSION = 3;
+export const REGION_VERSION = 4;
 const HEADER_BYTES = 32;
 const NODE_BYTES = 32;
 /** A region's data in the arena, in words: one unused, the arena addresses of its extra pages, then its links. */

@@ -338,6 +338,9 @@ export abstract class RegionState extends InterpreterEmitter {
     this.returnExit(EXIT_EXCEPTION);
   }
 
+  /** On a way out with what a helper returned. */
+  protected noteHelperExit(_status: Value): void {}
+
   protected override leaveIfNotZero(): void {
     const status = this.take('i32');
     this.branchOn(status, () => this.leaveWith(status));
@@ -395,18 +398,24 @@ export abstract class RegionState extends InterpreterEmitter {
     this.#callHelper(name, args);
     this.forgetFlags();
     if (options.ends === true) {
-      this.code.return();
+      this.returnStatus();
       this.left = true;
       return;
     }
     const status = this.take('i32');
     this.branchOn(status, () => {
+      this.noteHelperExit(status);
       super.push(status);
       this.code.return();
     });
     this.loadAll();
     this.wroteSlow = true;
     this.#noteStale();
+  }
+
+  /** Returns what a helper left on the stack. */
+  protected returnStatus(): void {
+    this.code.return();
   }
 
   #callHelper(name: string, args: readonly Value[]): void {

@@ -3,11 +3,12 @@
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
 import { allShapes } from './handler-catalogue.js';
 import { type HandlerShape, shapeName } from './handler-shape.js';
-import { HANDLER_NEXT_BLOCK, shapeIndex } from './interpreter-module.js';
+import { HANDLER_COUNT, HANDLER_NEXT_BLOCK, shapeIndex } from './interpreter-module.js';
 import {
   RECORD_BASE,
   RECORD_BYTES,
   RECORD_HANDLER,
+  RECORD_IMMEDIATE,
   RECORD_INDEX,
   RECORD_REGISTER0,
   RECORD_REGISTER1,
@@ -26,6 +27,8 @@ export interface RegionInstruction {
 
 export interface RegionBlock extends RegionNode {
   readonly instructions: readonly RegionInstruction[];
+  /** Instructions to be counted when it runs; 0 when nobody counts. */
+  readonly counted: number;
 }
 
 export interface KnownShape {
@@ -63,7 +66,10 @@ export function readRegion(request: RegionRequest, shapes: ShapeIndex): RegionBl
   for (const node of request.nodes) {
     const instructions = readInstructions(request, node, shapes);
     if (instructions === undefined) return undefined;
-    blocks.push({ ...node, instructions });
+    const { view } = request;
+    const counts = view.getUint32(node.records + RECORD_HANDLER, true) === HANDLER_COUNT;
+    const counted = counts ? view.getInt32(node.records + RECORD_IMMEDIATE, true) : 0;
+    blocks.push({ ...node, instructions, counted });
   }
   return blocks;
 }
@@ -77,6 +83,7 @@ function readInstructions(
   const end = node.records + node.slots * RECORD_BYTES;
   for (let record = node.records; record < end; record += RECORD_BYTES) {
     const handler = view.getUint32(record + RECORD_HANDLER, true);
+    if (handler === HANDLER_COUNT) continue;
     if (handler === HANDLER_NEXT_BLOCK) {
       instructions.push({ record, known: undefined });
       break;

@@ -118,10 +118,11 @@ export const ACTIVITY = 824;
 export const SIPI_VECTOR = 828;
 /** i32: this vCPU's index, and its APIC id. */
 export const VCPU_INDEX = 832;
-/** i64 counters, written by the vCPU only. */
-export const COUNT_BLOCKS = 840,
-  COUNT_EXITS = 848,
-  COUNT_INSTRUCTIONS = 856;
+/** i64: instructions that retired in the interpreter and in regions, when the engine was asked to count them. */
+export const COUNT_INTERPRETED = 840,
+  COUNT_COMPILED = 848;
+/** i32: arena offset of the counting record of the block that the interpreter is in; 0 in a region, which corrects its count itself. */
+export const COUNTED_RECORD = 856;
 /** MTRRs: fixed (11 × 8) then variable base/mask (8 × 16). Values are stored, not obeyed. */
 export const MTRR_FIXED = 864;
 export const MTRR_VARIABLE = 960;
@@ -226,3 +227,6 @@ export const EXIT_HALT = 4; // HLT retired
 export const EXIT_BRANCH = 5; // a helper changed RIP or the mode: recompute everything
 export const EXIT_SHUTDOWN = 6; // triple fault
 export const EXIT_HOT = 7; // a block's heat counter ran out; RIP is the block's
+export const EXIT_DROPPED = 8; // the block was dropped while it ran, or before; RIP is set: find the block there
+export const EXIT_REPEAT = 9; // RIP is that of a repeated string instruction that is not done
+export const EXIT_KINDS = 10;

@@ -58,6 +58,7 @@ function buildScripted(params: object, vcpus = 2): Machine {
       vcpus: vcpuSpecs,
       supervision: { intensity: 10, periodMs: 10_000, hangMs: 5000, heartbeatMs: 500 },
       faults: { seed: 0, rules: [] },
+      engineStatistics: false,
       deviceModules: [],
       vcpuModules: [],
     },

@@ -5,7 +5,12 @@ import iced from 'iced-x86';
 import { isFusible } from '#shared/translate/handler-catalogue.js';
 import { DECODER_OPTIONS } from '#shared/translate/instruction-form.js';
 import type { SemanticsEntry } from '#shared/translate/emitter.js';
-import { HANDLER_HEAT, HANDLER_NEXT_BLOCK, HANDLER_STEP_END } from '#shared/translate/interpreter-module.js';
+import {
+  HANDLER_COUNT,
+  HANDLER_HEAT,
+  HANDLER_NEXT_BLOCK,
+  HANDLER_STEP_END,
+} from '#shared/translate/interpreter-module.js';
 import {
   LINK_NEXT_DELTA,
   LINK_TAKEN_DELTA,
@@ -18,11 +23,11 @@ import {
 import type { RecordWriter } from '#shared/translate/record-writer.js';
 import { MODE_16, MODE_32, MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
 
-const { Decoder, DecoderError, FlowControl, Instruction, OpKind } = iced;
+const { Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register } = iced;
 
 /** Instructions in a block at most; a record each, and two for a branch. */
 const MAX_INSTRUCTIONS = 64;
-export const MAX_BLOCK_SLOTS = (MAX_INSTRUCTIONS + 2) * 2;
+export const MAX_BLOCK_SLOTS = (MAX_INSTRUCTIONS + 3) * 2;
 /** Of the heat threshold, for code that changes. */
 const MAX_DOUBLINGS = 12;
 /** Longest instruction. SDM vol. 2 §2.3.11. */
@@ -44,12 +49,14 @@ export class BlockDecoder {
   readonly #view: DataView;
   readonly #writer: RecordWriter;
   readonly #heat: number;
+  readonly #counts: boolean;
 
-  /** `heat`: executions after which a block asks to be compiled; 0 for never. */
-  constructor(view: DataView, writer: RecordWriter, heat: number) {
+  /** `heat`: executions after which a block asks to be compiled; 0 for never. `counts`: blocks count their instructions. */
+  constructor(view: DataView, writer: RecordWriter, heat: number, counts = false) {
     this.#view = view;
     this.#writer = writer;
     this.#heat = heat;
+    this.#counts = counts;
   }
 
   /**
@@ -86,7 +93,10 @@ export class BlockDecoder {
         instructions.push({ instruction, ipOffset: bytes, entry });
         bytes += instruction.length;
         ended =
-          entry === undefined || entry.endsBlock === true || instruction.flowControl !== FlowControl.Next;
+          entry === undefined ||
+          entry.endsBlock === true ||
+          instruction.flowControl !== FlowControl.Next ||
+          loadsSystemRegister(instruction);
       }
       return { slots: this.#write(instructions, mode, record, bytes, ended, single, drops), bytes };
     } finally {
@@ -105,6 +115,7 @@ export class BlockDecoder {
     drops: number,
   ): number {
     let slot = this.#writeHeat(record, mode, single, drops);
+    if (this.#counts) this.#writeCount(record + slot++ * RECORD_BYTES, instructions.length);
     const long = (mode & MODE_CODE_MASK) === MODE_64;
     for (let i = 0; i < instructions.length; i++) {
       const { instruction, ipOffset, entry } = instructions[i]!;
@@ -134,6 +145,13 @@ export class BlockDecoder {
     const doublings = this.#heat === 1 ? 0 : Math.min(drops, MAX_DOUBLINGS);
     this.#view.setInt32(at + RECORD_IMMEDIATE, this.#heat * 2 ** doublings, true);
     return 1;
+  }
+
+  /** It is part of a region's request: counted and uncounted code are never taken for each other. */
+  #writeCount(at: number, instructions: number): void {
+    this.#clear(at);
+    this.#view.setUint32(at + RECORD_HANDLER, HANDLER_COUNT, true);
+    this.#view.setInt32(at + RECORD_IMMEDIATE, instructions, true);
   }
 
   /** A block that just stops goes on with the block behind it, or leaves after a single step. */
@@ -192,13 +210,25 @@ function mayFault(instruction: iced.Instruction): boolean {
   for (let i = 0; i < instruction.opCount; i++) {
     const kind = instruction.opKind(i);
     if (kind !== OpKind.Register && (kind < OpKind.Immediate8 || kind > OpKind.Immediate32to64)) {
-      return !(instruction.mnemonic === iced.Mnemonic.Lea || instruction.mnemonic === iced.Mnemonic.Nop);
+      return !(instruction.mnemonic === Mnemonic.Lea || instruction.mnemonic === Mnemonic.Nop);
     }
   }
   return instruction.isPrivileged || instruction.isStackInstruction || FAULTING.has(instruction.mnemonic);
 }
 
-const FAULTING = new Set([iced.Mnemonic.Div, iced.Mnemonic.Idiv]);
+const FAULTING = new Set([Mnemonic.Div, Mnemonic.Idiv]);
+
+/** MOV and POP of a segment, control or debug register: their meanings end the block. */
+function loadsSystemRegister(instruction: iced.Instruction): boolean {
+  if (instruction.mnemonic !== Mnemonic.Mov && instruction.mnemonic !== Mnemonic.Pop) return false;
+  if (instruction.op0Kind !== OpKind.Register) return false;
+  const register = instruction.op0Register;
+  return (
+    (register >= Register.ES && register <= Register.GS) ||
+    (register >= Register.CR0 && register <= Register.CR15) ||
+    (register >= Register.DR0 && register <= Register.DR15)
+  );
+}
 
 function modeBits(mode: number): 16 | 32 | 64 {
   switch (mode & MODE_CODE_MASK) {

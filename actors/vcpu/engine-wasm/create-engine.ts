@@ -51,6 +51,9 @@ export interface EngineOptions {
   readonly maxRegions?: number;
   /** Grows with each worker that runs this vCPU. */
   readonly generation?: number;
+  /** Counts guest instructions, in code that is generated for it. */
+  readonly counts?: boolean;
+  report?(): void;
   interceptException?(vector: number, errorCode: number): boolean;
   traceInstruction?(): void;
 }
@@ -121,7 +124,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
   });
   const flushRequests = new FlushRequests(i32, states, vcpu, () => cpu.flushTlb(true));
   const writer = new RecordWriter(view, SEMANTICS, options.image.shapes);
-  const decoder = new BlockDecoder(view, writer, options.heat ?? 0);
+  const decoder = new BlockDecoder(view, writer, options.heat ?? 0, options.counts);
   const shared = { u8, i32, state: own.state, ram, mmu, tlb, codeMap, blocks, vcpu };
   const code = new CodeFetch({ ...shared, decoder, flushRequests });
   const wallNs = (): number => Date.now() * 1e6;
@@ -142,6 +145,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
     lapic,
     reset,
     nowNs: monotonicNs,
+    counts: options.counts ?? false,
     regionTier: (imports, table) =>
       new RegionTier({
         view,
@@ -157,6 +161,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
         maxRegions: options.maxRegions ?? MAX_REGIONS,
         firstTicket: (options.generation ?? 1) * TICKETS,
       }),
+    ...(options.report && { report: options.report }),
     ...(options.interceptException && { interceptException: options.interceptException }),
     ...(options.traceInstruction && { traceInstruction: options.traceInstruction }),
   });

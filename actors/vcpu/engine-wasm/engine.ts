@@ -10,6 +10,7 @@ import { GuestFault } from './cpu-context.js';
 import { deliverDebug, deliverEvent, DR6_BS } from './helpers/exceptions.js';
 import { HELPERS } from './helpers/index.js';
 import type { FlushRequests } from './flush-request.js';
+import { uncountRest } from './instruction-count.js';
 import type { Mmu } from './mmu.js';
 import type { RegionImports, RegionSlow, RegionTier } from './region-tier.js';
 import { REGION_SLOW_PATHS, regionSlowName } from '#shared/translate/region-slow.js';
@@ -38,6 +39,10 @@ export interface EngineParts {
   readonly flushRequests: FlushRequests;
   readonly lapic: Lapic;
   readonly reset: CpuReset;
+  /** Blocks count their instructions. */
+  readonly counts: boolean;
+  /** Called now and then while the engine runs, for statistics. */
+  report?(): void;
   nowNs(): number;
   /** Makes the compiled tier over the interpreter's imports and function table. */
   regionTier(imports: RegionImports, table: WebAssembly.Table): RegionTier;
@@ -66,7 +71,9 @@ export class Engine {
   readonly #i32: Int32Array;
   readonly #base: number;
   /** Statistics: entries into generated code by the value that it left with. */
-  readonly exits = new Float64Array(8);
+  readonly exits = new Float64Array(S.EXIT_KINDS);
+  exceptions = 0;
+  interrupts = 0;
   #intercepted = false;
 
   constructor(parts: EngineParts) {
@@ -199,7 +206,8 @@ export class Engine {
       i32[S.LINK_SITE / 4] = 0;
       const exit = this.#enter(record, this.#base);
       this.exits[exit]!++;
-      if (exit === S.EXIT_LOOKUP) {
+      if (this.#p.counts) uncountRest(i32, this.#p.view, exit);
+      if (exit === S.EXIT_LOOKUP || exit === S.EXIT_DROPPED || exit === S.EXIT_REPEAT) {
         linkSite = i32[S.LINK_SITE / 4]! >>> 0;
         if (loadPending(i32, S.PENDING / 4) !== 0) return;
         continue;
@@ -272,6 +280,7 @@ export class Engine {
     i32[S.BLOCK_RIP / 4 + 1] = i32[S.RIP / 4 + 1]!;
     const exit = this.#enter(record, this.#base);
     this.exits[exit]!++;
+    if (this.#p.counts) uncountRest(i32, this.#p.view, exit);
     clearPending(i32, S.PENDING / 4, S.PENDING_STEP);
     const resume = i32[S.RFLAGS_SYSTEM / 4]! & RF;
     this.#afterExit(exit);
@@ -343,6 +352,7 @@ export class Engine {
       this.#intercepted = true;
       return;
     }
+    this.exceptions++;
     const event =
       errorCode < 0 ? { vector, kind: 'fault' as const } : { vector, errorCode, kind: 'fault' as const };
     if (deliverEvent(this.#p.cpu, event) === S.EXIT_SHUTDOWN) i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
@@ -358,6 +368,7 @@ export class Engine {
     const { lapic, blocks, flushRequests } = this.#p;
     const i32 = this.#i32;
     const pending = loadPending(i32, S.PENDING / 4);
+    this.#p.report?.();
     if ((pending & S.PENDING_STEP) !== 0) this.#clear(S.PENDING_STEP);
     if ((pending & S.PENDING_TLB_FLUSH) !== 0) flushRequests.serve();
     if ((pending & S.PENDING_CODE_WRITE) !== 0) {
@@ -420,7 +431,10 @@ export class Engine {
     }
     this.#wake();
     const vector = lapic.acknowledgeInterrupt();
-    if (vector >= 0) this.#deliver(vector, 'external');
+    if (vector >= 0) {
+      this.interrupts++;
+      this.#deliver(vector, 'external');
+    }
     if (lapic.hasInterrupt()) setOwnPending(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
   }
 

@@ -13,6 +13,7 @@ import { copyPagesIn, copyPagesOut } from '../saved-pages.js';
 import { createBus, traceInstructions } from '../traced-bus.js';
 import { openCompilerLink } from './compiler-link.js';
 import { createEngine, loadInterpreterImage } from './create-engine.js';
+import { createEngineReport } from './engine-report.js';
 import type { RegionTier } from './region-tier.js';
 
 /** Executions of a block before its region is asked for. */
@@ -27,7 +28,11 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
   const fabric = createInterruptFabric(memory, layout);
   const bus = createBus(context, fabric, vcpu, params.debugExit);
   const { lapic } = bus;
-  const { engine, cpu, reset, blocks, tlb, mmu } = createEngine({
+  const statePage = layout.actors[context.name]!.statePage;
+  const report = params.statistics
+    ? createEngineReport(memory.buffer, statePage.offset, () => created)
+    : undefined;
+  const created = createEngine({
     memory,
     layout,
     vcpu,
@@ -39,8 +44,11 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
     heat: HEAT[params.tier],
     regionService: openCompilerLink(context),
     generation: context.generation,
+    counts: params.statistics,
+    ...(report && { report }),
     ...traceInstructions(context, vcpu),
   });
+  const { engine, cpu, reset, blocks, tlb, mmu } = created;
   const pages = layout.vcpus[vcpu]!;
   const pending = (pages.state.offset + S.PENDING) >>> 2;
 
@@ -57,6 +65,7 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
       cpu.i32[S.INSIDE_ENGINE / 4] = 1;
       const result = engine.run();
       cpu.i32[S.INSIDE_ENGINE / 4] = 0;
+      report?.();
       return result;
     },
     waitForWork: (timeoutMs) => {

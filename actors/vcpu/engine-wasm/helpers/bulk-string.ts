@@ -74,7 +74,7 @@ export const repMovs: Helper = (cpu, shape, segment) => {
     addOffset(cpu, S.RSI, addressBits, length);
     addOffset(cpu, S.RDI, addressBits, length);
     addOffset(cpu, S.RCX, addressBits, -elements);
-    if (elements !== count && cpu.i32[S.PENDING >> 2] !== 0) return S.EXIT_LOOKUP;
+    if (elements !== count && cpu.i32[S.PENDING >> 2] !== 0) return S.EXIT_REPEAT;
   }
 };
 
@@ -119,9 +119,9 @@ export const repStos: Helper = (cpu, shape) => {
     fill(cpu, to, elements * bytes, bytes);
     addOffset(cpu, S.RDI, addressBits, elements * bytes);
     addOffset(cpu, S.RCX, addressBits, -elements);
-    if (elements !== count && cpu.i32[S.PENDING >> 2] !== 0) return S.EXIT_LOOKUP;
+    if (elements !== count && cpu.i32[S.PENDING >> 2] !== 0) return S.EXIT_REPEAT;
   }
 };
 
 /** A stride of an inline repetition is done: back to the instruction, past the poll of pending work. */
-export const repeatString: Helper = () => S.EXIT_LOOKUP;
+export const repeatString: Helper = () => S.EXIT_REPEAT;

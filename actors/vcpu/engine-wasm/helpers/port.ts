@@ -87,7 +87,7 @@ function portString(
     if (!repeated) return S.EXIT_NONE;
     addOffset(cpu, S.RCX, addressBits, -1);
   }
-  return readOffset(cpu, S.RCX, addressBits) === 0 ? S.EXIT_NONE : S.EXIT_LOOKUP;
+  return readOffset(cpu, S.RCX, addressBits) === 0 ? S.EXIT_NONE : S.EXIT_REPEAT;
 }
 
 export const stringIn: Helper = (cpu, shape) =>

@@ -36,6 +36,7 @@ describe('parseRunArguments', () => {
     [['--trace', 'exec,everything']],
     [['--disk', 'a,b']],
     [['--guest-kernel', '5.4']],
+    [['--stats', 'everything']],
   ])('refuses %j in one line with a hint', (line) => {
     let error: unknown;
     try {
@@ -66,6 +67,7 @@ describe('parseRunArguments', () => {
       'trace',
       'trace-file',
       'guest-kernel',
+      'stats',
       'help',
     ]) {
       expect(RUN_HELP).toContain(`--${flag}`);

@@ -25,7 +25,7 @@ const TARGETS = [BigInt(TARGET), 0x7fff_ffff_f000n, 0x8000_0000_0000n] as const;
 const PRIVATE: readonly (readonly [number, number])[] = [
   [S.SLOW_ADDRESS, S.SEGMENT],
   [S.CC_RESULT, S.RFLAGS_SYSTEM],
-  [S.COUNT_BLOCKS, S.MTRR_FIXED],
+  [S.COUNT_INTERPRETED, S.MTRR_FIXED],
   [S.LINK_SITE, S.TLB_FLUSH_ACK],
   [S.SHADOW_IP, S.USER_JUMP_CACHE_MODE + 4],
 ];

@@ -20,7 +20,10 @@ const imm32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value 
 let m: BareMachine;
 
 function prepare(maxRegions?: number, service?: RegionService): void {
-  m = new BareMachine(8 << 20, 1, maxRegions, service);
+  m = new BareMachine(8 << 20, 1, {
+    ...(maxRegions !== undefined && { maxRegions }),
+    regionService: service,
+  });
   m.prepare(64, 0);
   m.map(CODE, 64 * 4096);
   m.map(DATA, 4096);
