@@ -40,6 +40,8 @@ export class ActorWorker {
       });
       this.#worker.on('exit', (code) => {
         this.#gone = true;
+        // Comlink keeps each call that was never answered, and by its promise the machine, for as long as the proxy is not released.
+        this.#control[Comlink.releaseProxy]();
         port.close();
         resolve(this.#endReason ?? (code === 0 ? { kind: 'normal' } : { kind: 'exit', code }));
       });
@@ -76,6 +78,7 @@ export class ActorWorker {
     ...args: Parameters<ActorControl[K]>
   ): Promise<Awaited<ReturnType<ActorControl[K]>>> {
     type Result = Awaited<ReturnType<ActorControl[K]>>;
+    if (this.#gone) return this.#raceExit(new Promise<never>(() => {}));
     const remote = this.#control[method] as unknown as (...a: unknown[]) => Promise<Result>;
     const answer = remote(...args);
     this.#wake();
