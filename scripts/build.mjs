@@ -1,4 +1,4 @@
-// Builds dist/: compiles TypeScript, removes outputs whose source is gone, runs the interpreter generator. A hash of all
+// Builds dist/: compiles TypeScript, removes outputs whose source is gone, runs the interpreter generator, bundles the entries. A hash of all
 // inputs in dist/.stamp tells a fresh build from a stale one.
 import { createHash } from 'node:crypto';
 import {
@@ -23,6 +23,7 @@ const SETTINGS = [
   'tsconfig.build.json',
   'scripts/build.mjs',
   'scripts/build-native.mjs',
+  'scripts/bundle.mjs',
 ];
 const DIST = join(ROOT, 'dist');
 /** What is no TypeScript and lies beside the code that reads it. */
@@ -30,6 +31,7 @@ const ASSETS = ['kernel/chaos/verifier.c'];
 /** What node-gyp leaves behind. */
 const NATIVE_BUILD = join(ROOT, 'native/build');
 const STAMP = join(DIST, '.stamp');
+const BUNDLER = join(ROOT, 'scripts/bundle.mjs');
 const GENERATOR = join(DIST, 'shared/translate/build-interpreter.js');
 
 function listFiles(folder) {
@@ -76,9 +78,12 @@ export function build(options) {
   removeOrphans();
   for (const name of ASSETS) copyFileSync(join(ROOT, name), join(DIST, name));
   buildNative(); // the wasm engine does without
-  const generated = existsSync(GENERATOR) ? runNode(GENERATOR, [], options) : 0;
-  if (generated === 0) writeFileSync(STAMP, hash);
-  return generated;
+  for (const step of [GENERATOR, BUNDLER]) {
+    const failed = runNode(step, [], options);
+    if (failed !== 0) return failed;
+  }
+  writeFileSync(STAMP, hash);
+  return 0;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = build();

@@ -58,7 +58,7 @@ export function createCompiler(ctx: ActorContext): ActorBehaviour {
   const { shapes, engineVersion } = loadIndex();
   const cache = cacheFolder === undefined ? undefined : openCache(ctx, cacheFolder, engineVersion);
   const store = new CodeStore({
-    shapes: new ShapeIndex(SEMANTICS, shapes),
+    shapes: () => new ShapeIndex(SEMANTICS, shapes),
     routines: ROUTINES,
     warm: createWarmer(ctx.memory),
     beat: ctx.beat,

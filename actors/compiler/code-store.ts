@@ -23,7 +23,8 @@ export interface StoredRegion {
 }
 
 export interface CodeStoreParts {
-  readonly shapes: ShapeIndex;
+  /** Made when something must be compiled: with a full cache a boot does without. */
+  readonly shapes: () => ShapeIndex;
   readonly routines: RoutineTable;
   /** Makes the machine code of a module's functions, so that no vCPU waits for it. */
   readonly warm: (module: WebAssembly.Module) => void;
@@ -41,6 +42,7 @@ export class CodeStore {
   /** Modules of the cache file, by the keys of their regions, until one is used. */
   readonly #cached = new Map<string, CachedModule>();
   #bytes = 0;
+  #shapes: ShapeIndex | undefined;
   /** Statistics. */
   compiled = 0;
   reused = 0;
@@ -77,7 +79,8 @@ export class CodeStore {
   #compile(missing: ReadonlyMap<string, RegionRequest>): void {
     const start = performance.now();
     const { shapes, routines, beat, cache } = this.#p;
-    const { bytes, regions } = buildRegionModule([...missing.values()], shapes, routines, beat);
+    this.#shapes ??= shapes();
+    const { bytes, regions } = buildRegionModule([...missing.values()], this.#shapes, routines, beat);
     const described = [...missing.keys()].map((key, i): CachedRegion => {
       const region = regions[i];
       return { key, index: region === undefined ? -1 : i, links: region?.links ?? 0 };

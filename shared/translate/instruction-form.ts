@@ -2,7 +2,7 @@
 // sizes it can have, whether the CPU model announces it. The list of forms is the single source for the handlers
 // that are generated, for what decodes to #UD, and for the differential tests.
 
-import iced from 'iced-x86';
+import { ICED } from '#shared/x86/iced.js';
 import type { OperandBits } from './emitter.js';
 import type { OperandKind } from './handler-shape.js';
 
@@ -16,7 +16,7 @@ const {
   MemorySizeExt,
   Mnemonic,
   OpCodeOperandKind,
-} = iced;
+} = ICED;
 
 /** CPUID features (iced-x86's names) of the CPU model: x86-64-v2 and what shared/x86/cpuid.ts announces besides. */
 const ANNOUNCED = new Set([

@@ -1,6 +1,7 @@
 // Turns one decoded instruction into an operation record: finds its handler and fills the operand fields.
 
-import iced from 'iced-x86';
+import type iced from 'iced-x86';
+import { ICED } from '#shared/x86/iced.js';
 import {
   BLOCK_RIP,
   GPR,
@@ -38,7 +39,7 @@ import {
   RECORD_SEGMENT_BASE,
 } from './op-record.js';
 
-const { Code, OpKind, Register } = iced;
+const { Code, OpKind, Register } = ICED;
 type Instruction = iced.Instruction;
 
 /** Field value of each iced-x86 register: a state-page offset, or a number for ST, segment, control and debug registers. */

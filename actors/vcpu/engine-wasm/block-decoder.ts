@@ -1,7 +1,8 @@
 // Decodes a basic block with iced-x86 into operation records: up to a branch, a change of mode, the page's end or a
 // bound. CMP and TEST fuse with the Jcc behind them; flag results that die within the block are not computed.
 
-import iced from 'iced-x86';
+import type iced from 'iced-x86';
+import { ICED } from '#shared/x86/iced.js';
 import { isFusible } from '#shared/translate/handler-catalogue.js';
 import { DECODER_OPTIONS } from '#shared/translate/instruction-form.js';
 import type { SemanticsEntry } from '#shared/translate/emitter.js';
@@ -23,7 +24,7 @@ import {
 import type { RecordWriter } from '#shared/translate/record-writer.js';
 import { MODE_16, MODE_32, MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
 
-const { Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register } = iced;
+const { Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register } = ICED;
 
 /** Instructions in a block at most; a record each, and two for a branch. */
 const MAX_INSTRUCTIONS = 64;
@@ -257,7 +258,7 @@ function targetDelta(instruction: iced.Instruction): number {
 
 /** The condition code of a Jcc as encoded, −1 for others. */
 function conditionOf(instruction: iced.Instruction): number {
-  const name = iced.Mnemonic[instruction.mnemonic]!;
+  const name = ICED.Mnemonic[instruction.mnemonic]!;
   return [
     'Jo',
     'Jno',

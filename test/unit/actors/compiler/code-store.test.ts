@@ -29,7 +29,7 @@ function openFile() {
 
 function openStore(): CodeStore {
   return new CodeStore({
-    shapes,
+    shapes: () => shapes,
     routines: ROUTINES,
     warm: () => {},
     beat: () => {},
