@@ -32,6 +32,10 @@ const NMIS = S.PENDING_NMI | S.PENDING_NMI_AGAIN;
 /** Of a state page: what other engines and threads ask of a vCPU. It means nothing to another machine. */
 const TRANSIENT = S.PENDING_TLB_FLUSH | S.PENDING_CODE_WRITE | S.PENDING_STEP;
 
+/** AMD's Processor Programming References, HWCR.TscFreqSel: the TSC counts at P0's frequency. */
+const MSR_K7_HWCR = 0xc001_0015;
+const HWCR_TSC_FREQ_SEL = 1n << 24n;
+
 export class StateTransfer {
   readonly msrs: MsrPort;
   readonly #addon: Addon;
@@ -51,6 +55,11 @@ export class StateTransfer {
     this.#i32 = views.i32;
     this.#pending = (pages.state.offset + S.PENDING) >>> 2;
     this.#tscKhz = addon.tscKhz(fd);
+  }
+
+  /** An invariant TSC counts at P0's rate: on AMD's processors Linux looks for that here. An older KVM refuses, and Linux complains. */
+  promiseSteadyTsc(): void {
+    this.msrs.write(MSR_K7_HWCR, HWCR_TSC_FREQ_SEL);
   }
 
   /** Pages → KVM. */

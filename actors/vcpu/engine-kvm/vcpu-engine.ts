@@ -112,6 +112,7 @@ class KvmEngine implements VcpuEngine {
     state.setInt32(S.ACTIVITY, index === 0 ? S.ACTIVITY_RUNNING : S.ACTIVITY_WAIT_FOR_SIPI, true);
     const context = { apicId: index, vcpuCount: layout.vcpus.length, apicEnabled: true };
     setCpuid(this.#addon, this.#fd, context, this.#addon.tscKhz(this.#fd));
+    this.#transfer.promiseSteadyTsc();
     this.#push();
   }
 
