@@ -23,11 +23,10 @@ import type { HandlerShape } from './handler-shape.js';
 import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
 import {
   HANDLER_INVALID,
-  JUMP_CACHE_ENTRIES,
-  JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
   JUMP_CACHE_RIP,
+  JUMP_CACHE_SECOND_WAY,
   LINK_NEXT,
   LINK_NEXT_DELTA,
   LINK_TAKEN,
@@ -47,6 +46,8 @@ export interface HandlerModule {
   helper(name: string): number;
   /** Index of a routine's function. */
   routine(name: string): number;
+  /** Index of the function `(record, cpu)` that goes on at RIP when the jump cache's first way does not know it. */
+  readonly secondWay: number;
 }
 
 export class InterpreterEmitter extends MemoryBuilder implements Emitter {
@@ -197,10 +198,7 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
    * change between the two) the link slot is set for the next time; the run loop does so after a lookup.
    */
   protected dispatch(target: Value, link?: { offset: number; from: Value }): void {
-    const low = this.wrap(target);
-    const hash = this.xor(low, this.shrU(low, this.i32(JUMP_CACHE_HASH_SHIFT)));
-    const index = this.shl(this.and(hash, this.i32(JUMP_CACHE_ENTRIES - 1)), this.i32(4));
-    const entry = this.add(this.getState('i32', JUMP_CACHE_BASE), index);
+    const entry = this.add(this.getState('i32', JUMP_CACHE_BASE), this.jumpCacheOffset(target));
     this.push(entry);
     this.code.memory('i64.load', JUMP_CACHE_RIP);
     this.branchOn(this.eq(this.take('i64'), target), () => {
@@ -224,7 +222,24 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
     });
     this.setState('i64', RIP, target);
     if (link !== undefined) this.setState('i32', LINK_SITE, this.add(this.record, this.i32(link.offset)));
+    super.push(this.record);
+    super.push(this.cpu);
+    this.code.returnCall(this.module.secondWay);
+  }
+
+  /** What {@link dispatch} misses by: RIP and LINK_SITE are set. */
+  protected lookInSecondWay(): void {
+    const target = this.getState('i64', RIP);
+    const entry = this.add(this.getState('i32', JUMP_CACHE_BASE), this.jumpCacheOffset(target));
+    this.push(entry);
+    this.code.memory('i64.load', JUMP_CACHE_SECOND_WAY + JUMP_CACHE_RIP);
+    this.branchOn(this.eq(this.take('i64'), target), () => {
+      this.setState('i64', BLOCK_RIP, target);
+      this.setState('i32', LINK_SITE, this.i32(0));
+      this.goTo(this.loadArena(entry, 'i32.load', 'i32', JUMP_CACHE_SECOND_WAY + JUMP_CACHE_RECORD));
+    });
     this.returnExit(EXIT_LOOKUP);
+    this.left = true;
   }
 
   jumpDirect(): void {

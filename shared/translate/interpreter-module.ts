@@ -19,7 +19,13 @@ import { type HandlerShape, shapeName } from './handler-shape.js';
 import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
 import { InterpreterOperands } from './interpreter-operands.js';
 import { type RoutineTable, routineBody, routineParameters } from './routine.js';
-import { REGION_DISPATCH, REGION_SLOW_PATHS, regionSlowBody, regionSlowName } from './region-slow.js';
+import {
+  REGION_DISPATCH,
+  REGION_SECOND_WAY,
+  REGION_SLOW_PATHS,
+  regionSlowBody,
+  regionSlowName,
+} from './region-slow.js';
 import { RECORD_HANDLER, RECORD_IMMEDIATE } from './op-record.js';
 
 /** Handlers that stand for no instruction, at the first places of the table; {@link HANDLER_INVALID} is the very first. */
@@ -85,6 +91,11 @@ class Internal extends InterpreterEmitter {
     return this.finish();
   }
 
+  secondWay(): CodeBody {
+    this.lookInSecondWay();
+    return this.finish();
+  }
+
   undefinedOpcode(): CodeBody {
     this.raise(6);
     this.code.unreachable();
@@ -147,6 +158,11 @@ function writeRoutines(writer: ModuleWriter, routines: RoutineTable): ReadonlyMa
   return indices;
 }
 
+function writeSecondWay(writer: ModuleWriter, parts: Omit<HandlerModule, 'secondWay'>): number {
+  const emitter = new Internal({ ...PLAIN, mnemonic: REGION_SECOND_WAY }, { ...parts, secondWay: -1 });
+  return writer.function(parts.handlerType, REGION_SECOND_WAY, emitter.secondWay(), true);
+}
+
 /** Generates the module for all shapes of `table`. Takes about a second: done when the package is built. */
 export function buildInterpreterModule(table: SemanticsTable, routines: RoutineTable): InterpreterModule {
   const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES });
@@ -162,7 +178,7 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
   const helpers: string[] = [];
   for (let i = 0; i < HELPER_SLOTS; i++) writer.importFunction('helper', String(i), helperType);
   const routineIndex = writeRoutines(writer, routines);
-  const module: HandlerModule = {
+  const parts: Omit<HandlerModule, 'secondWay'> = {
     slow,
     handlerType,
     routine: (name) => {
@@ -177,6 +193,7 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
       return 4 + index;
     },
   };
+  const module: HandlerModule = { ...parts, secondWay: writeSecondWay(writer, parts) };
   const functions = internalHandlers(module).map(({ name, body }) =>
     writer.function(handlerType, name, body),
   );

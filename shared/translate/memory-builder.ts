@@ -20,7 +20,16 @@ import {
 } from '#shared/x86/cpu-state.js';
 import type { OperandBits, Value, ValueType } from './emitter.js';
 import { FlagBuilder } from './flag-builder.js';
-import { TLB_ADDEND, TLB_ENTRIES, TLB_READ_TAG, TLB_WRITE_TAG } from './op-record.js';
+import {
+  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_ENTRY_BYTES,
+  JUMP_CACHE_HASH_SHIFT,
+  JUMP_CACHE_MULTIPLIER,
+  TLB_ADDEND,
+  TLB_ENTRIES,
+  TLB_READ_TAG,
+  TLB_WRITE_TAG,
+} from './op-record.js';
 
 /** Function indices of the imports that generated code calls: `(record, argument…) → EXIT_`. */
 export interface SlowImports {
@@ -102,6 +111,16 @@ export abstract class MemoryBuilder extends FlagBuilder {
       this.push(status);
       this.code.return();
     });
+  }
+
+  /** Distance of an IP's entry from the start of the jump cache. */
+  protected jumpCacheOffset(ip: Value): Value {
+    const product = this.mul(this.wrap(ip), this.i32(JUMP_CACHE_MULTIPLIER));
+    const mask = (JUMP_CACHE_ENTRIES - 1) * JUMP_CACHE_ENTRY_BYTES;
+    return this.and(
+      this.shrU(product, this.i32(JUMP_CACHE_HASH_SHIFT - Math.log2(JUMP_CACHE_ENTRY_BYTES))),
+      this.i32(mask),
+    );
   }
 
   /** The TLB entry for a linear address. */

@@ -57,18 +57,21 @@ export const TLB_PAGE = 20;
 /** A tag that no canonical page has. */
 export const TLB_NEVER = 0xa5;
 
-// The jump cache: direct-mapped, one for user and one for supervisor code. Behind its entries stands a code TLB: where the
-// linear pages lie that were fetched from.
-export const JUMP_CACHE_ENTRIES = 4096;
+// The jump cache, one for user and one for supervisor code: where the blocks of IPs are. A kernel at work jumps to some thousands of
+// places, so what another IP displaces goes to a second way, where a miss looks before it leaves generated code. Behind both
+// stands a code TLB: where the linear pages lie that were fetched from.
+export const JUMP_CACHE_ENTRIES = 16384;
 export const JUMP_CACHE_ENTRY_BYTES = 16;
-export const CODE_TLB = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
+export const JUMP_CACHE_SECOND_WAY = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
+export const CODE_TLB = 2 * JUMP_CACHE_SECOND_WAY;
 export const CODE_TLB_ENTRIES = 256;
 /** i64 linear page address, i32 arena address of the page. */
 export const CODE_TLB_ENTRY_BYTES = 16;
 export const CODE_TLB_PAGE = 8;
 export const JUMP_CACHE_BYTES = CODE_TLB + CODE_TLB_ENTRIES * CODE_TLB_ENTRY_BYTES;
-/** index = (ip ^ ip >>> shift) mod entries: functions start at multiples of 16, returns go anywhere. */
-export const JUMP_CACHE_HASH_SHIFT = 9;
+/** index = low 32 bits of ip × multiplier, then shifted right: the top bits of the product depend on all of the ip's. */
+export const JUMP_CACHE_MULTIPLIER = 0x9e3779b1 | 0;
+export const JUMP_CACHE_HASH_SHIFT = 32 - Math.log2(JUMP_CACHE_ENTRIES);
 export const JUMP_CACHE_RIP = 0;
 export const JUMP_CACHE_RECORD = 8;
 /** i32: links may go to the record too; not to a block that crosses into another page, which may be mapped anew. */

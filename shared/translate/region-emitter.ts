@@ -21,8 +21,6 @@ import {
   CODE_TLB_ENTRIES,
   CODE_TLB_PAGE,
   HANDLER_INVALID,
-  JUMP_CACHE_ENTRIES,
-  JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
   LINK_NEXT_DELTA,
@@ -171,10 +169,7 @@ export class RegionEmitter extends RegionCount {
         this.goTo(link);
       });
     });
-    const low = this.wrap(target);
-    const hash = this.xor(low, this.shrU(low, this.i32(JUMP_CACHE_HASH_SHIFT)));
-    const index = this.shl(this.and(hash, this.i32(JUMP_CACHE_ENTRIES - 1)), this.i32(4));
-    const entry = this.add(super.getState('i32', JUMP_CACHE_BASE), index);
+    const entry = this.add(super.getState('i32', JUMP_CACHE_BASE), this.jumpCacheOffset(target));
     super.push(entry);
     this.code.memory('i64.load', 0);
     this.branchOn(this.eq(this.take('i64'), target), () => {
@@ -195,7 +190,9 @@ export class RegionEmitter extends RegionCount {
     });
     super.setState('i64', RIP, target);
     super.setState('i32', LINK_SITE, linkSite);
-    this.#returnNow(EXIT_LOOKUP);
+    super.push(this.record);
+    super.push(this.cpu);
+    this.code.returnCall(this.secondWay);
   }
 
   #returnNow(exit: number): void {

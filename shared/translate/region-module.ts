@@ -6,7 +6,7 @@ import { ModuleWriter } from '#shared/wasm/module-writer.js';
 import { type ShapeIndex, readRegion, registerUse } from './region.js';
 import { type RegionData, RegionEmitter } from './region-emitter.js';
 import { type RoutineTable, routineParameters } from './routine.js';
-import { REGION_DISPATCH } from './region-slow.js';
+import { REGION_DISPATCH, REGION_SECOND_WAY } from './region-slow.js';
 import type { RegionHandlerModule } from './region-state.js';
 import type { RegionRequest } from './region-request.js';
 
@@ -36,6 +36,7 @@ export function buildRegionModule(
     modifyEnd: writer.importFunction('slow', 'modifyEnd', slowType),
   };
   const dispatch = writer.importFunction('routine', REGION_DISPATCH, handlerType);
+  const secondWay = writer.importFunction('routine', REGION_SECOND_WAY, handlerType);
   const imports = new Map<string, number>();
   const imported = (from: 'helper' | 'routine', name: string): number => {
     const known = imports.get(`${from} ${name}`);
@@ -52,6 +53,7 @@ export function buildRegionModule(
     routine: (name) => imported('routine', name),
     signatures: writer,
     dispatch,
+    secondWay,
   };
   const bodies: CodeBody[] = [];
   const regions = requests.map((request) => {

@@ -15,6 +15,9 @@ export const REGION_SLOW_PATHS = [
 /** Export of the interpreter's module that calls a record's handler: a region's way to other code. */
 export const REGION_DISPATCH = 'dispatch';
 
+/** Export that goes on at RIP when the jump cache's first way does not know it. */
+export const REGION_SECOND_WAY = 'second-way';
+
 /** The export's name. */
 export const regionSlowName = (path: keyof SlowImports): string => `region-${path}`;
 

@@ -83,6 +83,7 @@ export abstract class RegionState extends InterpreterEmitter {
   /** The instruction at hand wrote on a slow path. */
   protected wroteSlow = false;
   readonly #dispatch: number;
+  protected readonly secondWay: number;
   readonly #registers: number[] = [];
   readonly #vectors: number[] = [];
   readonly #ccResult: number;
@@ -95,6 +96,7 @@ export abstract class RegionState extends InterpreterEmitter {
     const { signatures } = module;
     super(BASE_SHAPE, module, new TreeWriter(signatures.ofType(module.handlerType), signatures));
     this.#dispatch = module.dispatch;
+    this.secondWay = module.secondWay;
     this.view = view;
     this.use = use;
     for (let i = 0; i < 16; i++) this.#registers.push(this.#has(i) ? this.code.local('i64') : -1);

@@ -35,6 +35,7 @@ const MODULE: HandlerModule = {
   handlerType: 0,
   helper: () => 4,
   routine: () => 5,
+  secondWay: 6,
 };
 
 /** The bit of a register slot of the state page: general registers 0–15, XMM 16–31; −1 for anything else. */

@@ -15,6 +15,7 @@ import {
   JUMP_CACHE_ENTRY_BYTES,
   JUMP_CACHE_HASH_SHIFT,
   JUMP_CACHE_LINKABLE,
+  JUMP_CACHE_MULTIPLIER,
   JUMP_CACHE_RECORD,
   RECORD_BYTES,
   RECORD_HANDLER,
@@ -205,13 +206,24 @@ export class BlockCache {
     return (this.jumpCacheOffset(user) + slot * JUMP_CACHE_ENTRY_BYTES) >>> 2;
   }
 
-  /** Remembers the block for an IP. */
+  /** Remembers the block for an IP; what stood in its place goes to the second way. */
   enterJumpCache(user: number, low: number, high: number, { record, crossing }: Block): void {
-    const at = this.#enter(user, (low ^ (low >>> JUMP_CACHE_HASH_SHIFT)) & (JUMP_CACHE_ENTRIES - 1));
-    this.#i32[at] = low;
-    this.#i32[at + 1] = high;
-    this.#i32[at + JUMP_CACHE_RECORD / 4] = record;
-    this.#i32[at + JUMP_CACHE_LINKABLE / 4] = crossing < 0 ? 1 : 0;
+    const i32 = this.#i32;
+    const slot = Math.imul(low, JUMP_CACHE_MULTIPLIER) >>> JUMP_CACHE_HASH_SHIFT;
+    const at = (this.jumpCacheOffset(user) + slot * JUMP_CACHE_ENTRY_BYTES) >>> 2;
+    if (i32[at] !== low || i32[at + 1] !== high) {
+      if (i32[at] === NEVER && i32[at + 1] === NEVER) this.#enter(user, slot);
+      else this.#displace(user, slot, at);
+    }
+    i32[at] = low;
+    i32[at + 1] = high;
+    i32[at + JUMP_CACHE_RECORD / 4] = record;
+    i32[at + JUMP_CACHE_LINKABLE / 4] = crossing < 0 ? 1 : 0;
+  }
+
+  #displace(user: number, slot: number, from: number): void {
+    const to = this.#enter(user, JUMP_CACHE_ENTRIES + slot);
+    this.#i32.copyWithin(to, from, from + JUMP_CACHE_ENTRY_BYTES / 4);
   }
 
   /** Enters a linear page into the code TLB that regions look into when they go on to another page. */
