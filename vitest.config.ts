@@ -7,7 +7,7 @@ import { defineConfig } from 'vitest/config';
 const root = fileURLToPath(new URL('.', import.meta.url));
 const alias = [{ find: /^#(shared|actors|kernel|native)\/(.*)\.js$/, replacement: `${root}$1/$2.ts` }];
 
-function project(name: string, timeoutMs: number, fileParallelism: boolean) {
+function project(name: string, timeoutMs: number, fileParallelism: boolean, globalSetup: string[] = []) {
   return {
     resolve: { alias },
     test: {
@@ -16,6 +16,7 @@ function project(name: string, timeoutMs: number, fileParallelism: boolean) {
       environment: 'node',
       pool: 'forks' as const,
       fileParallelism,
+      globalSetup,
       testTimeout: timeoutMs,
       hookTimeout: timeoutMs,
     },
@@ -28,8 +29,8 @@ export default defineConfig({
       project('unit', 20_000, true),
       project('architecture', 120_000, true),
       project('differential', 600_000, false),
-      project('integration', 300_000, false),
-      project('guest', 600_000, false),
+      project('integration', 300_000, false, ['test/support/region-cache.ts']),
+      project('guest', 600_000, false, ['test/support/region-cache.ts']),
     ],
   },
 });

@@ -6,7 +6,7 @@ import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import { checkFaultPlan, type FaultPlan } from '#shared/ipc/fault-plan.js';
 import { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
-import type { Accel, EngineTier } from '#actors/vcpu/protocol.js';
+import { ENGINE_TIERS, type Accel, type EngineTier } from '#actors/vcpu/protocol.js';
 import type { TraceSeed } from '#shared/ipc/trace.js';
 
 export interface DiskConfig {
@@ -130,7 +130,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     append,
     disks,
     debugExit: options.debugExit ?? false,
-    tier: options.tier ?? 'auto',
+    tier: options.tier ?? defaultTier(),
     translationCache: options.translationCache ?? defaultCacheFolder(),
     accel: options.accel ?? 'auto',
     engineStatistics: options.engineStatistics ?? false,
@@ -144,7 +144,18 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
   };
 }
 
+/** TROUPE_TIER is for running tests and measurements on another tier. */
+function defaultTier(): EngineTier {
+  const wanted = process.env['TROUPE_TIER'] || 'auto';
+  const tier = ENGINE_TIERS.find((known) => known === wanted);
+  if (tier !== undefined) return tier;
+  const message = `TROUPE_TIER: '${wanted}' is not a tier`;
+  throw new TroupeError('bad-config', message, `use one of ${ENGINE_TIERS.join(', ')}`);
+}
+
 function defaultCacheFolder(): string {
+  const own = process.env['TROUPE_TRANSLATION_CACHE'];
+  if (own) return own;
   return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'troupe/regions');
 }
 

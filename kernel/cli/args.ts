@@ -31,7 +31,7 @@ export interface RunArguments {
   readonly logLevel: LogLevel;
   readonly logFile: string | undefined;
   readonly debugExit: boolean;
-  readonly tier: EngineTier;
+  readonly tier: EngineTier | undefined;
   readonly translationCache: boolean;
   readonly statistics: readonly StatisticsKind[];
   readonly accel: Accel;
@@ -116,6 +116,9 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --heartbeat TIME        an actor that hangs is found within two of these (default 500ms)
   -h, --help              this text
 
+Environment: TROUPE_TIER is what --tier is when it is not given; TROUPE_TRANSLATION_CACHE the
+folder of compiled code ('none': as --no-translation-cache).
+
 Keys: Ctrl-A x quits, Ctrl-A a sends Ctrl-A, Ctrl-A h shows the keys.
 Exit code: 0 after poweroff, 2 for bad input, 70 when the machine failed, 130 after Ctrl-C.
 
@@ -156,7 +159,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     logLevel: oneOf('--log-level', values['log-level'] ?? 'warn', LOG_LEVELS),
     logFile: values['log-file'],
     debugExit: values['debug-exit'] ?? false,
-    tier: oneOf('--tier', values.tier ?? 'auto', ENGINE_TIERS),
+    tier: values.tier === undefined ? undefined : oneOf('--tier', values.tier, ENGINE_TIERS),
     translationCache: !(values['no-translation-cache'] ?? false),
     statistics: (values.stats ?? '')
       .split(',')

@@ -23,13 +23,21 @@ afterAll(() => {
   if ('directory' in kernel) rmSync(kernel.directory, { recursive: true });
 });
 
-test.for([2, 4] as const)(
-  `no forbidden outcome on %i vCPUs in ${ROUNDS} rounds`,
+const MACHINES = [
+  { vcpus: 2, rounds: ROUNDS, how: 'as usual', tier: [] },
+  { vcpus: 4, rounds: ROUNDS, how: 'as usual', tier: [] },
+  // Everything is compiled, modified code too.
+  { vcpus: 2, rounds: Math.ceil(ROUNDS / 20), how: 'all code compiled', tier: ['--tier', 'compiled'] },
+  { vcpus: 4, rounds: Math.ceil(ROUNDS / 20), how: 'all code compiled', tier: ['--tier', 'compiled'] },
+] as const;
+
+test.for(MACHINES)(
+  'no forbidden outcome on $vcpus vCPUs in $rounds rounds, $how',
   { timeout: TIMEOUT_MS + 10_000 },
-  async (vcpus, context) => {
+  async ({ vcpus, rounds, tier }, context) => {
     if ('missing' in kernel) return context.skip(kernel.missing);
-    const append = `rounds=${ROUNDS} cpus=${vcpus}`;
-    const machine = ['--memory', '64M', '--smp', String(vcpus), '--debug-exit', '--no-reboot'];
+    const append = `rounds=${rounds} cpus=${vcpus}`;
+    const machine = [...tier, '--memory', '64M', '--smp', String(vcpus), '--debug-exit', '--no-reboot'];
     const args = ['run', ...machine, '--kernel', kernel.path, '--append', append];
     const { code, stdout, stderr } = await runTroupe(args, { timeoutMs: TIMEOUT_MS });
     const report = `${stdout}${stderr}`;

@@ -32,9 +32,14 @@ async function runSmpCheck(path: string, vcpus: number, append: string, ...more:
   return runTroupe([...machine, '--smp', String(vcpus), '--append', append, ...more], { timeoutMs: 60_000 });
 }
 
-test.for([1, 2, 4, 8])('smp-check passes on %i vCPUs', async (vcpus, context) => {
+const MACHINES = [
+  ...[1, 2, 4, 8].map((vcpus) => ({ vcpus, how: 'as usual', tier: [] })),
+  ...[1, 4].map((vcpus) => ({ vcpus, how: 'all code compiled', tier: ['--tier', 'compiled'] })),
+];
+
+test.for(MACHINES)('smp-check passes on $vcpus vCPUs, $how', async ({ vcpus, tier }, context) => {
   if ('missing' in kernel) return context.skip(kernel.missing);
-  const { code, stdout, stderr } = await runSmpCheck(kernel.path, vcpus, `smp=${vcpus}`);
+  const { code, stdout, stderr } = await runSmpCheck(kernel.path, vcpus, `smp=${vcpus}`, ...tier);
   expect(stdout).toContain(`command line: ${kernel.path} smp=${vcpus}\n`);
   expect(stdout).toContain('mem_lower KiB: 639\n');
   expect(stdout).toContain('mem_upper KiB: 64512\n');

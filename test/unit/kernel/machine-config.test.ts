@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { parseDisk, parseSize, resolveConfig } from '#kernel/machine-config.js';
 import { TroupeError } from '#shared/base/error.js';
 
@@ -27,6 +27,23 @@ describe('parseSize', () => {
 
   it.each(['', 'M', '-1M', '1.5G', '1T', 'lots'])('refuses %j', (text) => {
     expect(refusal(() => parseSize(text, 'memory')).code).toBe('bad-config');
+  });
+});
+
+describe('the environment', () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it('says the tier and the folder of compiled code where nobody else does', () => {
+    vi.stubEnv('TROUPE_TIER', 'compiled');
+    vi.stubEnv('TROUPE_TRANSLATION_CACHE', '/elsewhere');
+    expect(resolveConfig({ kernel: 'k' })).toMatchObject({
+      tier: 'compiled',
+      translationCache: '/elsewhere',
+    });
+    const named = { tier: 'interp', translationCache: 'none' } as const;
+    expect(resolveConfig({ kernel: 'k', ...named })).toMatchObject(named);
+    vi.stubEnv('TROUPE_TIER', 'fast');
+    expect(refusal(() => resolveConfig({ kernel: 'k' })).code).toBe('bad-config');
   });
 });
 
