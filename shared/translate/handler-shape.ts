@@ -40,6 +40,12 @@ export interface HandlerShape {
   readonly fusedCondition: number | undefined;
 }
 
+/** A near JMP or CALL of 64-bit code that takes its target from a register or memory. */
+export function isIndirect({ mnemonic, far, bits, operands }: HandlerShape): boolean {
+  if (far || bits !== 64 || (mnemonic !== 'Jmp' && mnemonic !== 'Call')) return false;
+  return operands[0]?.kind === 'gpr' || operands[0]?.kind === 'memory';
+}
+
 const KIND_LETTER: Readonly<Record<OperandKind, string>> = {
   gpr: 'r',
   memory: 'm',

@@ -2,22 +2,25 @@
 // to the arithmetic flags. Found from the meanings when the interpreter is built, so that a vCPU need not load them.
 
 import type { SemanticsEntry } from './emitter.js';
-import type { HandlerShape } from './handler-shape.js';
+import { type HandlerShape, isIndirect } from './handler-shape.js';
 import { findEffects } from './shape-effects.js';
 
 /** All six flags are overwritten and none is read. */
 export const TRAIT_KILLS_FLAGS = 1;
 export const TRAIT_READS_FLAGS = 2;
-/** Near JMP to a constant target. */
+/** Near JMP. */
 export const TRAIT_JUMP = 4;
 /** To a constant target or on to the next instruction. */
 export const TRAIT_BRANCH = 8;
-/** Near CALL of a constant target. */
+/** Near CALL. */
 export const TRAIT_CALL = 16;
 /** Near RET in 64-bit code. */
 export const TRAIT_RETURN = 32;
 /** A 64-bit region can hold it. */
 export const TRAIT_LONG = 64;
+
+/** Near JMP or CALL in 64-bit code that takes its target from a register or memory. */
+export const TRAIT_INDIRECT = 128;
 
 /** The byte for a shape. */
 export function handlerTraits(shape: HandlerShape, entry: SemanticsEntry): number {
@@ -31,6 +34,7 @@ export function handlerTraits(shape: HandlerShape, entry: SemanticsEntry): numbe
     traits |= TRAIT_KILLS_FLAGS;
   if (shape.fusedCondition !== undefined) return traits | TRAIT_BRANCH;
   if (mnemonic === 'Ret') return traits | TRAIT_RETURN;
+  if (isIndirect(shape)) return traits | TRAIT_INDIRECT | (mnemonic === 'Call' ? TRAIT_CALL : TRAIT_JUMP);
   if (shape.far || !shape.operands.some((operand) => operand.kind === 'branch')) return traits;
   if (mnemonic === 'Jmp') return traits | TRAIT_JUMP;
   return traits | (mnemonic === 'Call' ? TRAIT_CALL : TRAIT_BRANCH);

@@ -19,9 +19,12 @@ import {
   SEGMENT_LIMIT,
 } from '#shared/x86/cpu-state.js';
 import type { Emitter, HelperOptions, OperandBits, Value, ValueType } from './emitter.js';
-import type { HandlerShape } from './handler-shape.js';
+import { type HandlerShape, isIndirect } from './handler-shape.js';
 import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
 import {
+  INDIRECT_TARGETS,
+  INDIRECT_TARGET_COUNT,
+  INDIRECT_TARGET_SHIFT,
   HANDLER_INVALID,
   JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
@@ -257,12 +260,23 @@ export class InterpreterEmitter extends MemoryBuilder implements Emitter {
   jumpIndirect(target: Value, bits: OperandBits): void {
     const ip = bits === 64 ? target : this.zeroExtend(this.toBits(target, 64), bits);
     if (bits !== 64) this.#checkCodeLimit(ip);
+    if (isIndirect(this.shape)) this.#noteTarget(ip);
     this.branchOn(this.getState('i32', PENDING), () => {
       this.setState('i64', RIP, ip);
       this.returnExit(EXIT_PENDING);
     });
     this.dispatch(ip);
     this.left = true;
+  }
+
+  /** For the region that this code may become part of. */
+  #noteTarget(ip: Value): void {
+    const low = this.wrap(ip);
+    const hash = this.xor(low, this.shrU(low, this.i32(INDIRECT_TARGET_SHIFT)));
+    const place = this.and(hash, this.i32(INDIRECT_TARGET_COUNT - 1));
+    super.push(this.add(this.record, this.shl(place, this.i32(2))));
+    super.push(this.sub(low, this.wrap(this.getState('i64', BLOCK_RIP))));
+    this.code.memory('i32.store', INDIRECT_TARGETS);
   }
 
   endBlock(): void {

@@ -1,7 +1,8 @@
 // The interpreter's operation record: one decoded instruction (or a fused pair) as 32 bytes in a vCPU's code cache.
 // Handlers read their operands from it, so that one handler serves every register and constant. Records are
 // position independent: they hold offsets from the start of their block (see BLOCK_RIP).
-// A record that branches is followed by a second slot with its links.
+// A record that branches is followed by a second slot with its links, or, when it is a near indirect JMP or CALL of 64-bit
+// code, with targets that it went to.
 
 export const RECORD_BYTES = 32;
 /** u32: index of the handler in the function table. */
@@ -38,6 +39,12 @@ export const LINK_TAKEN = 32;
 export const LINK_TAKEN_DELTA = 36;
 export const LINK_NEXT = 40;
 export const LINK_NEXT_DELTA = 44;
+
+/** Second slot of an indirect branch: i32 distances of targets from the block's start, each in the place that its address hashes to; 0: none. */
+export const INDIRECT_TARGETS = 32;
+export const INDIRECT_TARGET_COUNT = 8;
+/** place = (target ^ target >>> shift) mod count. */
+export const INDIRECT_TARGET_SHIFT = 4;
 
 /** Argument bit of the slow reads and writes of a region: the address is in the stack segment (#SS instead of #GP). */
 export const SLOW_STACK_SEGMENT = 0x200;

@@ -77,8 +77,8 @@ export class RegionEmitter extends RegionCount {
     this.#blocks = blocks;
     this.#extraPages = request.extraPages;
     this.#pageOffset = request.pageOffset;
-    const successors = blocks.map(({ taken, next }) =>
-      [...new Set([taken, next])].filter((node) => node >= 0),
+    const successors = blocks.map(({ taken, next, targets }) =>
+      [...new Set([taken, next, ...targets])].filter((node) => node >= 0),
     );
     this.#flow = analyzeFlow(successors);
     const kept = successors.map((list, from) =>
@@ -389,10 +389,12 @@ export class RegionEmitter extends RegionCount {
   }
 
   override jumpIndirect(target: Value, _bits: OperandBits): void {
-    const { taken } = this.#block;
-    if (this.shape.mnemonic === 'Ret' && taken >= 0) {
-      const expected = this.ripAt(this.#blocks[taken]!.delta);
-      this.branchOn(this.eq(target, expected), () => this.onOneWay(() => this.#enterNode(taken)));
+    const { targets } = this.#block;
+    const from = this.#node * this.#blocks.length;
+    for (const node of targets) {
+      if (this.#flow.cut.has(from + node)) continue;
+      const expected = this.ripAt(this.#blocks[node]!.delta);
+      this.branchOn(this.eq(target, expected), () => this.onOneWay(() => this.#enterNode(node)));
     }
     this.onOneWay(() => this.commitFlags());
     super.push(target);

@@ -6,6 +6,7 @@ import { HANDLER_NEXT_BLOCK } from './interpreter-module.js';
 import {
   TRAIT_BRANCH,
   TRAIT_CALL,
+  TRAIT_INDIRECT,
   TRAIT_JUMP,
   TRAIT_KILLS_FLAGS,
   TRAIT_LONG,
@@ -13,12 +14,16 @@ import {
   TRAIT_RETURN,
 } from './handler-traits.js';
 import {
+  INDIRECT_TARGETS,
+  INDIRECT_TARGET_COUNT,
   LINK_NEXT,
   LINK_NEXT_DELTA,
   LINK_TAKEN,
   LINK_TAKEN_DELTA,
   RECORD_BYTES,
   RECORD_HANDLER,
+  RECORD_IP_OFFSET,
+  RECORD_LENGTH,
 } from './op-record.js';
 import {
   MAX_REGION_NODES,
@@ -27,6 +32,7 @@ import {
   NODE_TAKEN_FLAGS_DEAD,
   type RegionRequest,
   encodeRegionRequest,
+  writeTargetNodes,
 } from './region-request.js';
 
 /** A decoded block as the former sees it. */
@@ -81,6 +87,8 @@ interface Draft<B> {
   readonly secondPage: number;
   readonly takenTarget: Target | undefined;
   readonly nextTarget: Target | undefined;
+  /** Of an indirect branch. */
+  readonly seenTargets: readonly Target[];
   readonly bits: number;
 }
 
@@ -95,6 +103,8 @@ interface Ending {
   readonly slots: number;
   readonly taken: number;
   readonly next: number;
+  /** Where an indirect branch has gone, nearest first. */
+  readonly seen?: readonly number[];
 }
 
 export class RegionFormer<B extends FormerBlock> {
@@ -152,25 +162,39 @@ export class RegionFormer<B extends FormerBlock> {
     if (page < 0 || (second < 0 && block.crossing >= 0)) return;
     this.#slots += ending.slots;
     frame.slots += ending.slots;
-    const { takenTarget, nextTarget } = this.#targets(ending, frame);
+    const { takenTarget, nextTarget, seenTargets } = this.#targets(ending, frame);
     const flagsDead = (target: number, bit: number): number => (this.#killsFlags(target) ? bit : 0);
-    const direct = ending.kind & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL);
+    const direct =
+      (ending.kind & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL)) !== 0 && ending.seen === undefined;
     const bits =
-      (direct !== 0 ? flagsDead(ending.taken, NODE_TAKEN_FLAGS_DEAD) : 0) |
+      (direct ? flagsDead(ending.taken, NODE_TAKEN_FLAGS_DEAD) : 0) |
       ((ending.kind & (TRAIT_JUMP | TRAIT_RETURN | TRAIT_CALL)) === 0
         ? flagsDead(ending.next, NODE_NEXT_FLAGS_DEAD)
         : 0);
     this.#places.get(frame)!.set(delta, this.#drafts.length);
     this.#drafts.push({
       ...{ delta, frame, block, slots: ending.slots, page, secondPage: second + 1 },
-      ...{ takenTarget, nextTarget, bits },
+      ...{ takenTarget, nextTarget, seenTargets, bits },
     });
     if (takenTarget !== undefined) this.#want(takenTarget);
     if (nextTarget !== undefined) this.#want(nextTarget);
+    for (const target of seenTargets) this.#want(target);
   }
 
-  #targets(ending: Ending, frame: Frame): Pick<Draft<B>, 'takenTarget' | 'nextTarget'> {
-    const { kind, taken, next } = ending;
+  #targets(ending: Ending, frame: Frame): Pick<Draft<B>, 'takenTarget' | 'nextTarget' | 'seenTargets'> {
+    const { kind, next, seen } = ending;
+    const at = (delta: number): Target => ({ delta, frame });
+    if (seen !== undefined) {
+      const call = (kind & TRAIT_CALL) !== 0;
+      const seenTargets = seen
+        .map((delta) => (call ? this.#enter(delta, next, frame) : at(delta)))
+        .filter((target) => target !== undefined);
+      return { takenTarget: undefined, nextTarget: undefined, seenTargets };
+    }
+    return { ...this.#directTargets(ending, frame), seenTargets: [] };
+  }
+
+  #directTargets({ kind, taken, next }: Ending, frame: Frame): Pick<Draft<B>, 'takenTarget' | 'nextTarget'> {
     const at = (delta: number): Target => ({ delta, frame });
     if ((kind & TRAIT_RETURN) !== 0) {
       const caller = frame.caller;
@@ -210,6 +234,7 @@ export class RegionFormer<B extends FormerBlock> {
         };
       const trait = traits[handler] ?? 0;
       if ((trait & TRAIT_LONG) === 0) return undefined;
+      if ((trait & TRAIT_INDIRECT) !== 0) return this.#readIndirect(record, trait, slots + 1, delta);
       if ((trait & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL)) !== 0)
         return {
           kind: trait,
@@ -221,6 +246,19 @@ export class RegionFormer<B extends FormerBlock> {
         return { kind: trait & TRAIT_RETURN, slots, taken: NO_TARGET, next: NO_TARGET };
     }
     return undefined;
+  }
+
+  /** The interpreter has noted targets behind the record. */
+  #readIndirect(record: number, kind: number, slots: number, delta: number): Ending {
+    const { view } = this.#source;
+    const seen: number[] = [];
+    for (let i = 0; i < INDIRECT_TARGET_COUNT; i++) {
+      const distance = view.getInt32(record + INDIRECT_TARGETS + i * 4, true);
+      if (distance !== 0) seen.push(delta + distance);
+    }
+    const next =
+      delta + view.getUint16(record + RECORD_IP_OFFSET, true) + view.getUint8(record + RECORD_LENGTH);
+    return { kind, slots, taken: NO_TARGET, next, seen: seen.sort((a, b) => a - b) };
   }
 
   /** Whether the code at `delta` overwrites the flags before it may read them. */
@@ -265,9 +303,15 @@ export class RegionFormer<B extends FormerBlock> {
       this.#pages.length - 1,
       this.#pageOffset,
       (node, bytes, at) => {
-        const { block, slots } = this.#drafts[node]!;
+        const { block, slots, seenTargets } = this.#drafts[node]!;
         bytes.set(u8.subarray(block.record, block.record + slots * RECORD_BYTES), at);
-        clearLinks(this.#source.traits, new DataView(bytes.buffer, at, slots * RECORD_BYTES), slots);
+        const records = new DataView(bytes.buffer, at, slots * RECORD_BYTES);
+        if (!clearLinks(this.#source.traits, records, slots))
+          writeTargetNodes(
+            records,
+            (slots - 1) * RECORD_BYTES,
+            seenTargets.map(place).filter((n) => n >= 0),
+          );
       },
     );
     return {
@@ -281,13 +325,16 @@ export class RegionFormer<B extends FormerBlock> {
 /** No code lies so far away. */
 const NO_TARGET = 0x7fff_ffff;
 
-/** The record pointers of a block's last link slot are the vCPU's own. */
-function clearLinks(traits: Uint8Array, view: DataView, slots: number): void {
+/** The record pointers of a block's last link slot are the vCPU's own. False when that slot holds an indirect branch's targets. */
+function clearLinks(traits: Uint8Array, view: DataView, slots: number): boolean {
   const record = (slots - 2) * RECORD_BYTES;
-  if (record < 0) return;
+  if (record < 0) return true;
   const handler = view.getUint32(record + RECORD_HANDLER, true);
-  const linked = (traits[handler] ?? 0) & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL);
-  if (handler !== HANDLER_NEXT_BLOCK && linked === 0) return;
+  const trait = traits[handler] ?? 0;
+  if ((trait & TRAIT_INDIRECT) !== 0) return false;
+  const linked = trait & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL);
+  if (handler !== HANDLER_NEXT_BLOCK && linked === 0) return true;
   view.setInt32(record + LINK_TAKEN, 0, true);
   view.setInt32(record + LINK_NEXT, 0, true);
+  return true;
 }

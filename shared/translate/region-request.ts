@@ -4,12 +4,12 @@
 //
 //   i32 ×8   version, nodes, bytes, extra pages, offset of the region's start in its page, 0, 0, 0
 //   i32 ×8   for each node: its distance from the region's start, page, first record's place, slots, successors (taken, next), NODE_* bits, second page
-//   records  32 bytes each, link slots with their record pointers cleared
+//   records  32 bytes each, link slots with their record pointers cleared, targets of indirect branches as nodes (`targetNodes`)
 
-import { RECORD_BYTES } from './op-record.js';
+import { INDIRECT_TARGET_COUNT, RECORD_BYTES } from './op-record.js';
 
 /** Changes whenever the same request would be compiled to other code. */
-export const REGION_VERSION = 4;
+export const REGION_VERSION = 5;
 const HEADER_BYTES = 32;
 const NODE_BYTES = 32;
 /** A region's data in the arena, in words: one unused, the arena addresses of its extra pages, then its links. */
@@ -49,6 +49,19 @@ export interface RegionRequest {
   readonly pageOffset: number;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+}
+
+/** The nodes that an indirect branch may go on with, by the slot behind its record: 1 + a node each, 0 for none. */
+export function targetNodes(view: DataView, slot: number): number[] {
+  return Array.from(
+    { length: INDIRECT_TARGET_COUNT },
+    (_, i) => view.getInt32(slot + i * 4, true) - 1,
+  ).filter((node) => node >= 0);
+}
+
+/** Writes what {@link targetNodes} reads. */
+export function writeTargetNodes(view: DataView, slot: number, nodes: readonly number[]): void {
+  for (let i = 0; i < INDIRECT_TARGET_COUNT; i++) view.setInt32(slot + i * 4, (nodes[i] ?? -1) + 1, true);
 }
 
 /** Lays a request out; `copyRecords` puts a node's records at a place in `bytes`. */

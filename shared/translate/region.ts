@@ -2,9 +2,10 @@
 
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
 import { allShapes } from './handler-catalogue.js';
-import { type HandlerShape, shapeName } from './handler-shape.js';
+import { type HandlerShape, isIndirect, shapeName } from './handler-shape.js';
 import { HANDLER_COUNT, HANDLER_NEXT_BLOCK, shapeIndex } from './interpreter-module.js';
 import {
+  INDIRECT_TARGETS,
   RECORD_BASE,
   RECORD_BYTES,
   RECORD_HANDLER,
@@ -13,7 +14,7 @@ import {
   RECORD_REGISTER0,
   RECORD_REGISTER1,
 } from './op-record.js';
-import type { RegionNode, RegionRequest } from './region-request.js';
+import { type RegionNode, type RegionRequest, targetNodes } from './region-request.js';
 import type { RegisterUse } from './region-state.js';
 import { type ShapeEffects, findEffects, registerBit } from './shape-effects.js';
 
@@ -27,6 +28,8 @@ export interface RegionInstruction {
 
 export interface RegionBlock extends RegionNode {
   readonly instructions: readonly RegionInstruction[];
+  /** Nodes that its RET or indirect branch may go on with. */
+  readonly targets: readonly number[];
   /** Instructions to be counted when it runs; 0 when nobody counts. */
   readonly counted: number;
 }
@@ -69,7 +72,9 @@ export function readRegion(request: RegionRequest, shapes: ShapeIndex): RegionBl
     const { view } = request;
     const counts = view.getUint32(node.records + RECORD_HANDLER, true) === HANDLER_COUNT;
     const counted = counts ? view.getInt32(node.records + RECORD_IMMEDIATE, true) : 0;
-    blocks.push({ ...node, instructions, counted });
+    const targets = readTargets(request, node, instructions.at(-1));
+    if (targets.some((target) => target >= request.nodes.length)) return undefined;
+    blocks.push({ ...node, instructions, targets, counted });
   }
   return blocks;
 }
@@ -92,10 +97,25 @@ function readInstructions(
     if (known === undefined) return undefined;
     instructions.push({ record, known });
     const { shape } = known;
-    if (shape.fusedCondition !== undefined || shape.operands.some((o) => o.kind === 'branch' && !shape.far))
+    if (
+      shape.fusedCondition !== undefined ||
+      isIndirect(shape) ||
+      shape.operands.some((o) => o.kind === 'branch' && !shape.far)
+    )
       break;
   }
   return instructions;
+}
+
+function readTargets(
+  { view }: RegionRequest,
+  { taken }: RegionNode,
+  last: RegionInstruction | undefined,
+): readonly number[] {
+  if (last?.known === undefined) return [];
+  const { shape } = last.known;
+  if (isIndirect(shape)) return targetNodes(view, last.record + INDIRECT_TARGETS);
+  return shape.mnemonic === 'Ret' && taken >= 0 ? [taken] : [];
 }
 
 const ADDRESS_FIELDS = [RECORD_BASE, RECORD_INDEX];

@@ -24,7 +24,7 @@ import {
 import type { RecordWriter } from '#shared/translate/record-writer.js';
 import { MODE_16, MODE_32, MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
 
-const { Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register } = ICED;
+const { Code, Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register } = ICED;
 
 /** Instructions in a block at most; a record each, and two for a branch. */
 const MAX_INSTRUCTIONS = 64;
@@ -131,7 +131,7 @@ export class BlockDecoder {
       if (entry !== undefined && hasNearTarget(instruction)) {
         this.#writeLinks(at, instruction, ipOffset);
         slot++;
-      }
+      } else if (long && isIndirect(instruction)) this.#clear(record + slot++ * RECORD_BYTES);
     }
     if (!ended || single) slot += this.#writeEnd(record + slot * RECORD_BYTES, bytes, single);
     return slot;
@@ -240,6 +240,12 @@ function modeBits(mode: number): 16 | 32 | 64 {
     default:
       return 64;
   }
+}
+
+/** Its record's second slot remembers targets. */
+function isIndirect({ flowControl, code }: iced.Instruction): boolean {
+  if (flowControl === FlowControl.IndirectBranch) return code === Code.Jmp_rm64;
+  return flowControl === FlowControl.IndirectCall && code === Code.Call_rm64;
 }
 
 function hasNearTarget(instruction: iced.Instruction): boolean {

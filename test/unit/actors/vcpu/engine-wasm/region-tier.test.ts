@@ -84,6 +84,75 @@ describe('a loop', () => {
   });
 });
 
+describe('an indirect branch', () => {
+  const table = DATA + 0x100n;
+  const bytes64 = (value: bigint): number[] =>
+    Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(8 * i)) & 255n));
+
+  /** Entries into generated code while `run` runs. */
+  function entries(work: () => void): number {
+    const count = (): number => m.created.engine.exits.reduce((sum, n) => sum + n, 0);
+    const before = count();
+    work();
+    return count() - before;
+  }
+
+  /** mov ecx, TURNS; xor eax, eax; L: mov edx, ecx; and edx, `mask`; `branch` [rdx * 8 + table]; N: dec ecx; jnz L; hlt */
+  function program(mask: number, modrm: number): number[] {
+    const head = [0xb9, ...imm32(TURNS), 0x31, 0xc0];
+    const body = [0x89, 0xca, 0x83, 0xe2, mask, 0xff, modrm, 0xd5, ...imm32(Number(table)), 0xff, 0xc9];
+    return [...head, ...body, 0x75, 0x100 - body.length - 2, HLT];
+  }
+
+  const target = (i: number): bigint => CODE + 0x100n + BigInt(i) * 0x20n;
+
+  function prepareTargets(count: number, end: (i: number) => number[]): void {
+    for (let i = 0; i < count; i++) {
+      m.write(target(i), Uint8Array.from([0x05, ...imm32(10 ** i), ...end(i)])); // add eax, 10^i
+      m.write(table + BigInt(i) * 8n, Uint8Array.from(bytes64(target(i))));
+    }
+    m.setState64(S.RSP, DATA + 0x800n);
+  }
+
+  const expected = (count: number): bigint => {
+    let sum = 0;
+    for (let i = 1; i <= TURNS; i++) sum += 10 ** (i & (count - 1));
+    return BigInt(sum);
+  };
+
+  test.each([1, 2, 4])('calls %i functions', (count) => {
+    prepareTargets(count, () => [0xc3]);
+    m.write(CODE, Uint8Array.from(program(count - 1, 0x14)));
+    for (let i = 0; i < 5; i++) {
+      run(CODE);
+      expect(rax()).toBe(expected(count));
+    }
+    expect(regions().installed).toBeGreaterThan(0);
+  });
+
+  test.each([1, 2, 4])('jumps to %i places', (count) => {
+    const behind = CODE + 7n + 12n;
+    prepareTargets(count, (i) => [0xe9, ...imm32(Number(behind - (target(i) + 10n)))]); // jmp N
+    m.write(CODE, Uint8Array.from(program(count - 1, 0x24)));
+    for (let i = 0; i < 5; i++) {
+      run(CODE);
+      expect(rax()).toBe(expected(count));
+    }
+    expect(regions().installed).toBeGreaterThan(0);
+  });
+
+  test('goes elsewhere when the table changes', () => {
+    prepareTargets(4, () => [0xc3]);
+    m.write(CODE, Uint8Array.from(program(1, 0x14)));
+    for (let i = 0; i < 5; i++) run(CODE);
+    expect(rax()).toBe(expected(2));
+    for (const i of [0, 1]) m.write(table + BigInt(i) * 8n, Uint8Array.from(bytes64(target(i + 2))));
+    run(CODE);
+    expect(rax()).toBe(expected(2) * 100n);
+    expect(entries(() => run(CODE))).toBeGreaterThan(0);
+  });
+});
+
 describe('code that changes', () => {
   test('runs as it is now, whoever wrote it', () => {
     for (const step of [1, 2, 5]) {
