@@ -96,6 +96,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const [image, initrd] = await Promise.all([
     readImage(config.kernel, 'kernel', '--kernel'),
     config.initrd === undefined ? undefined : readImage(config.initrd, 'initrd', '--initrd'),
+    config.symbols === undefined ? undefined : readImage(config.symbols, 'symbol file', '--symbols'),
     ...config.disks.map(checkDisk),
   ]);
   const plans = planDevices(config);
@@ -205,14 +206,17 @@ function planDevices(config: MachineConfig): DevicePlan[] {
 function planCompiler(config: MachineConfig): DevicePlan {
   const vcpus = Array.from({ length: config.vcpus }, (_, index) => vcpuName(index));
   // A heat of 1 compiles what nobody wants to find again.
-  const kept = config.tier === 'auto' && config.translationCache !== 'none';
+  // Names of functions are in the code; those of another boot may be of another kernel, or of none.
+  const named = config.symbols !== undefined;
+  const kept = config.tier === 'auto' && config.translationCache !== 'none' && !named;
   const cacheFolder = kept ? resolve(config.translationCache) : undefined;
+  const symbolsPath = config.symbols === undefined ? undefined : resolve(config.symbols);
   const requests = { entries: REQUEST_ENTRIES, payloadBytes: REQUEST_PAYLOAD_BYTES };
   const answers = { entries: ANSWER_ENTRIES, payloadBytes: ANSWER_PAYLOAD_BYTES };
   return {
     name: COMPILER_NAME,
     kind: 'compiler',
-    params: { vcpus, cacheFolder, statistics: config.engineStatistics } satisfies CompilerParams,
+    params: { vcpus, cacheFolder, symbolsPath, statistics: config.engineStatistics } satisfies CompilerParams,
     mailboxes: vcpus.flatMap((vcpu) => [
       { from: vcpu, to: COMPILER_NAME, ...requests },
       { from: COMPILER_NAME, to: vcpu, ...answers },

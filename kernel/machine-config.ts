@@ -37,6 +37,8 @@ export interface MachineConfig {
   readonly accel: Accel;
   /** The wasm engine counts guest instructions and keeps statistics; see {@link Machine.engineStatistics}. */
   readonly engineStatistics: boolean;
+  /** A System.map or /proc/kallsyms of the guest's kernel: regions of the wasm engine are named by its functions in CPU profiles. */
+  readonly symbols: string | undefined;
   /** COM1's output. */
   readonly serial: OutputSink;
   /** hvc0's output. */
@@ -134,6 +136,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     translationCache: options.translationCache ?? defaultCacheFolder(),
     accel: options.accel ?? 'auto',
     engineStatistics: options.engineStatistics ?? false,
+    symbols: options.symbols,
     serial: options.serial ?? 'none',
     console: options.console ?? 'none',
     execPorts: options.execPorts ?? false,

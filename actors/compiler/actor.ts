@@ -8,6 +8,7 @@ import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { monotonicNs } from '#shared/base/clock.js';
 import { assert } from '#shared/base/error.js';
 import { COMPILER_COUNTERS, CounterPage } from '#shared/ipc/engine-counters.js';
+import { SymbolTable } from '#shared/boot/symbol-table.js';
 import { signalWord } from '#shared/ipc/doorbell.js';
 import type { MailboxReceiver } from '#shared/ipc/mailbox.js';
 import { MailboxSender } from '#shared/ipc/mailbox.js';
@@ -23,6 +24,7 @@ import {
   ANSWER_KIND,
   CACHE_LIMIT_BYTES,
   type CompilerParams,
+  REQUEST_HEADER_BYTES,
   REQUEST_KIND,
   answerBytes,
   encodeAnswer,
@@ -47,12 +49,13 @@ interface Client {
 
 interface Asked {
   readonly ticket: number;
+  readonly address: bigint;
   readonly key: string;
   readonly request: RegionRequest;
 }
 
 export function createCompiler(ctx: ActorContext): ActorBehaviour {
-  const { vcpus, cacheFolder, statistics } = ctx.params as CompilerParams;
+  const { vcpus, cacheFolder, symbolsPath, statistics } = ctx.params as CompilerParams;
   const { views } = ctx;
   const clients = vcpus.map((name, index) => openClient(ctx, name, index));
   const { shapes, engineVersion } = loadIndex();
@@ -63,6 +66,7 @@ export function createCompiler(ctx: ActorContext): ActorBehaviour {
     warm: createWarmer(ctx.memory),
     beat: ctx.beat,
     limitBytes: STORE_BYTES,
+    nameOf: createNamer(symbolsPath),
     cache,
   });
   const counters = statistics
@@ -150,12 +154,14 @@ function openClient(ctx: ActorContext, vcpu: string, index: number): Client {
 }
 
 function readRequest(message: Uint8Array): Asked | undefined {
-  if (message.length < 4) return undefined;
-  const ticket = new DataView(message.buffer, message.byteOffset).getUint32(0, true);
-  const bytes = message.slice(4);
+  if (message.length < REQUEST_HEADER_BYTES) return undefined;
+  const view = new DataView(message.buffer, message.byteOffset);
+  const ticket = view.getUint32(0, true);
+  const address = view.getBigUint64(4, true);
+  const bytes = message.slice(REQUEST_HEADER_BYTES);
   const request = decodeRegionRequest(bytes);
   if (request === undefined) return undefined;
-  return { ticket, key: createHash('sha256').update(bytes).digest('hex'), request };
+  return { ticket, address, key: createHash('sha256').update(bytes).digest('hex'), request };
 }
 
 /** Answers to some requests, one for each module that they are in. */
@@ -174,6 +180,15 @@ function answer(store: CodeStore, asked: readonly Asked[]): CompiledModule[] {
 function loadIndex(): { readonly shapes: readonly string[]; readonly engineVersion: string } {
   const file = new URL('../../shared/translate/interpreter.json', import.meta.url);
   return JSON.parse(readFileSync(file, 'utf8')) as { shapes: string[]; engineVersion: string };
+}
+
+/** What profiles call a region. A file that cannot be read was told of before the machine began. */
+function createNamer(symbolsPath: string | undefined): (address: bigint) => string {
+  let symbols: SymbolTable | undefined;
+  return (address) => {
+    if (symbolsPath !== undefined) symbols ??= SymbolTable.parse(readFileSync(symbolsPath, 'latin1'));
+    return `guest ${symbols?.nameOf(address) ?? `0x${address.toString(16)}`}`;
+  };
 }
 
 function openCache(ctx: ActorContext, folder: string, engineVersion: string) {

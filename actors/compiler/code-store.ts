@@ -15,6 +15,13 @@ export interface StoredModule {
   readonly module: WebAssembly.Module;
 }
 
+export interface AskedRegion {
+  readonly key: string;
+  readonly request: RegionRequest;
+  /** Of its start, where it is asked for first: equal code may lie elsewhere too. */
+  readonly address: bigint;
+}
+
 /** Where a request's code is. `index` −1: it cannot be compiled. */
 export interface StoredRegion {
   readonly module: StoredModule;
@@ -30,6 +37,8 @@ export interface CodeStoreParts {
   readonly warm: (module: WebAssembly.Module) => void;
   /** Shows life during long work. */
   readonly beat: () => void;
+  /** What profiles call a region that starts there. */
+  readonly nameOf: (address: bigint) => string;
   /** Of modules kept. */
   readonly limitBytes: number;
   /** What earlier boots compiled; absent without a cache. */
@@ -62,11 +71,11 @@ export class CodeStore {
   }
 
   /** The code for each request; those not known yet are compiled into one module. */
-  find(requests: readonly { readonly key: string; readonly request: RegionRequest }[]): StoredRegion[] {
-    const missing = new Map<string, RegionRequest>();
-    for (const { key, request } of requests)
-      if (this.#regions.has(key) || this.#load(key)) this.reused++;
-      else missing.set(key, request);
+  find(requests: readonly AskedRegion[]): StoredRegion[] {
+    const missing = new Map<string, AskedRegion>();
+    for (const asked of requests)
+      if (this.#regions.has(asked.key) || this.#load(asked.key)) this.reused++;
+      else if (!missing.has(asked.key)) missing.set(asked.key, asked);
     if (missing.size > 0) this.#compile(missing);
     return requests.map(({ key }) => {
       const region = this.#regions.get(key)!;
@@ -76,11 +85,14 @@ export class CodeStore {
     });
   }
 
-  #compile(missing: ReadonlyMap<string, RegionRequest>): void {
+  #compile(missing: ReadonlyMap<string, AskedRegion>): void {
     const start = performance.now();
     const { shapes, routines, beat, cache } = this.#p;
     this.#shapes ??= shapes();
-    const { bytes, regions } = buildRegionModule([...missing.values()], this.#shapes, routines, beat);
+    const asked = [...missing.values()];
+    const requests = asked.map(({ request }) => request);
+    const labels = asked.map(({ address }) => this.#p.nameOf(address));
+    const { bytes, regions } = buildRegionModule(requests, this.#shapes, routines, beat, labels);
     const described = [...missing.keys()].map((key, i): CachedRegion => {
       const region = regions[i];
       return { key, index: region === undefined ? -1 : i, links: region?.links ?? 0 };

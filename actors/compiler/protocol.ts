@@ -6,7 +6,7 @@ import { MAX_REGION_BYTES } from '#shared/translate/region-request.js';
 
 export const COMPILER_NAME = 'compiler';
 
-/** u32 ticket, then a request (shared/translate/region-request.ts). */
+/** u32 ×3: ticket, address of the region's start; then a request (shared/translate/region-request.ts). */
 export const REQUEST_KIND = 1;
 /** The module's id; u32 ×2: regions, bytes of the module; u32 ×4 each region: ticket, index, links, 0; then the module. */
 export const ANSWER_KIND = 2;
@@ -15,7 +15,8 @@ export const ANSWER_KIND = 2;
 export const CACHE_LIMIT_BYTES = 64 * 2 ** 20;
 
 export const REQUEST_ENTRIES = 16;
-export const REQUEST_PAYLOAD_BYTES = 4 + MAX_REGION_BYTES;
+export const REQUEST_HEADER_BYTES = 12;
+export const REQUEST_PAYLOAD_BYTES = REQUEST_HEADER_BYTES + MAX_REGION_BYTES;
 export const ANSWER_ENTRIES = 4;
 export const ANSWER_PAYLOAD_BYTES = 384 * 1024;
 const HEADER_BYTES = MODULE_ID_BYTES + 8;
@@ -25,6 +26,8 @@ export interface CompilerParams {
   readonly vcpus: readonly string[];
   /** Folder of the translation cache; absent: none is kept. */
   readonly cacheFolder?: string | undefined;
+  /** Symbols of the guest's kernel, for the names of regions in profiles (shared/boot/symbol-table.ts). */
+  readonly symbolsPath?: string | undefined;
   /** It says what it does (shared/ipc/engine-counters.ts). */
   readonly statistics: boolean;
 }

@@ -33,6 +33,7 @@ export interface RunArguments {
   readonly debugExit: boolean;
   readonly tier: EngineTier | undefined;
   readonly translationCache: boolean;
+  readonly symbols: string | undefined;
   readonly statistics: readonly StatisticsKind[];
   readonly accel: Accel;
   readonly reboot: boolean;
@@ -65,6 +66,7 @@ const OPTIONS = {
   'debug-exit': { type: 'boolean' },
   tier: { type: 'string' },
   'no-translation-cache': { type: 'boolean' },
+  symbols: { type: 'string' },
   stats: { type: 'string' },
   accel: { type: 'string' },
   'no-reboot': { type: 'boolean' },
@@ -104,6 +106,8 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --no-translation-cache  with --tier auto: neither use nor keep compiled code of other boots
   --stats engine          counts what the wasm engine does, guest instructions too, and
                           prints it on stderr at the end; costs some speed
+  --symbols FILE          the guest kernel's System.map or /proc/kallsyms: names its functions
+                          in Node's CPU profiles (bench/README.md); without a translation cache
   --no-reboot             a reset of the guest ends the process
   --trace CHANNELS        of ${TRACE_CHANNELS.join(',')}; comma-separated
   --trace-file FILE       where the trace goes (default troupe.trace; bounded)
@@ -161,6 +165,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     debugExit: values['debug-exit'] ?? false,
     tier: values.tier === undefined ? undefined : oneOf('--tier', values.tier, ENGINE_TIERS),
     translationCache: !(values['no-translation-cache'] ?? false),
+    symbols: values.symbols,
     statistics: (values.stats ?? '')
       .split(',')
       .filter((kind) => kind !== '')

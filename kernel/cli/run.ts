@@ -64,6 +64,7 @@ function sessionOptions(
     debugExit: args.debugExit,
     tier: args.tier,
     translationCache: args.translationCache ? undefined : 'none',
+    symbols: args.symbols,
     engineStatistics: args.statistics.includes('engine'),
     name: args.name,
     faults: args.faults,

@@ -18,12 +18,13 @@ export interface RegionModule {
   readonly regions: readonly (RegionData | undefined)[];
 }
 
-/** Compiles regions to one module; `beat` is called between two. */
+/** Compiles regions to one module; `beat` is called between two. `labels`: what a profile calls each. */
 export function buildRegionModule(
   requests: readonly RegionRequest[],
   shapes: ShapeIndex,
   routines: RoutineTable,
   beat: () => void = () => {},
+  labels: readonly string[] = [],
 ): RegionModule {
   const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES });
   const handlerType = writer.type(['i32', 'i32'], ['i32']);
@@ -66,7 +67,7 @@ export function buildRegionModule(
   });
   let next = 0;
   regions.forEach((region, i) => {
-    if (region !== undefined) writer.function(handlerType, `r${i}`, bodies[next++]!, true);
+    if (region !== undefined) writer.function(handlerType, `r${i}`, bodies[next++]!, true, labels[i]);
   });
   return { bytes: writer.finish(), regions };
 }

@@ -33,8 +33,8 @@ export function moduleId(bytes: Uint8Array): string {
 }
 
 export interface RegionService {
-  /** False when it takes no more for now. */
-  submit(ticket: number, request: RegionRequest): boolean;
+  /** False when it takes no more for now. `address`: where the region starts, for its name in profiles and no more. */
+  submit(ticket: number, request: RegionRequest, address: bigint): boolean;
   /** The oldest answer that was not taken yet. */
   take(): CompiledModule | undefined;
 }

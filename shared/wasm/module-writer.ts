@@ -9,7 +9,8 @@ import { type WasmType, WASM_TYPE_CODE } from './opcodes.js';
 export class ModuleWriter implements SignatureLookup {
   readonly #types: Signature[] = [];
   readonly #imports: { module: string; name: string; type: number }[] = [];
-  readonly #functions: { type: number; name: string; body: CodeBody; exported: boolean }[] = [];
+  readonly #functions: { type: number; name: string; body: CodeBody; exported: boolean; label: string }[] =
+    [];
   readonly #memoryPages: { initial: number; maximum: number };
   readonly #importsTable: boolean;
 
@@ -47,9 +48,9 @@ export class ModuleWriter implements SignatureLookup {
     return this.#imports.push({ module, name, type }) - 1;
   }
 
-  /** Adds a function; gives its index. `name` goes into the name section. */
-  function(type: number, name: string, body: CodeBody, exported = false): number {
-    return this.#imports.length + this.#functions.push({ type, name, body, exported }) - 1;
+  /** Adds a function; gives its index. `label` goes into the name section: what profilers call it. */
+  function(type: number, name: string, body: CodeBody, exported = false, label = name): number {
+    return this.#imports.length + this.#functions.push({ type, name, body, exported, label }) - 1;
   }
 
   /** The module's bytes. With `table`, a table `table` is exported whose slot i holds function `table[i]`. */
@@ -136,9 +137,9 @@ export class ModuleWriter implements SignatureLookup {
     writeName(w, 'name');
     const names = new CodeWriter(0);
     names.u32(this.#functions.length);
-    this.#functions.forEach(({ name }, i) => {
+    this.#functions.forEach(({ label }, i) => {
       names.u32(this.#imports.length + i);
-      writeName(names, name);
+      writeName(names, label);
     });
     w.bytes.push(1);
     w.u32(names.bytes.length);

@@ -6,7 +6,12 @@ import { MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
 import { mailboxName } from '#shared/memory/machine-layout.js';
 import type { RegionRequest } from '#shared/translate/region-request.js';
 import type { CompiledModule, RegionService } from '#shared/translate/region-service.js';
-import { COMPILER_NAME, REQUEST_KIND, decodeAnswer } from '#actors/compiler/protocol.js';
+import {
+  COMPILER_NAME,
+  REQUEST_HEADER_BYTES,
+  REQUEST_KIND,
+  decodeAnswer,
+} from '#actors/compiler/protocol.js';
 
 /** Undefined in a machine without a compiler. */
 export function openCompilerLink(ctx: ActorContext): RegionService | undefined {
@@ -22,12 +27,15 @@ export function openCompilerLink(ctx: ActorContext): RegionService | undefined {
   });
   const receiver = new MailboxReceiver(views, incoming);
   return {
-    submit: (ticket: number, request: RegionRequest): boolean => {
-      if (!sender.hasRoom || 4 + request.bytes.length > sender.payloadBytes) return false;
+    submit: (ticket: number, request: RegionRequest, address: bigint): boolean => {
+      const length = REQUEST_HEADER_BYTES + request.bytes.length;
+      if (!sender.hasRoom || length > sender.payloadBytes) return false;
       const payload = sender.reserve();
       views.u32[payload >>> 2] = ticket;
-      views.u8.set(request.bytes, payload + 4);
-      sender.post(payload, REQUEST_KIND, 4 + request.bytes.length);
+      views.u32[(payload >>> 2) + 1] = Number(address & 0xffff_ffffn);
+      views.u32[(payload >>> 2) + 2] = Number(address >> 32n);
+      views.u8.set(request.bytes, payload + REQUEST_HEADER_BYTES);
+      sender.post(payload, REQUEST_KIND, length);
       return true;
     },
     take: (): CompiledModule | undefined => {

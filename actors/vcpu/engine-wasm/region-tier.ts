@@ -109,7 +109,7 @@ export class RegionTier {
       return;
     }
     const ticket = this.#ticket + 1;
-    if (!service.submit(ticket, formed.request)) return;
+    if (!service.submit(ticket, formed.request, this.#rip())) return;
     this.#ticket = ticket;
     this.requested++;
     this.#setHandler(head, HANDLER_PASS, 0);
@@ -121,6 +121,11 @@ export class RegionTier {
       sinceMs: start,
     });
     this.spentMs += performance.now() - start;
+  }
+
+  #rip(): bigint {
+    const { i32, cpu } = this.#p;
+    return (BigInt(i32[cpu + RIP / 4 + 1]! >>> 0) << 32n) | BigInt(i32[cpu + RIP / 4]! >>> 0);
   }
 
   /** Installs what the compiler has answered. */

@@ -33,6 +33,7 @@ function openStore(): CodeStore {
     routines: ROUTINES,
     warm: () => {},
     beat: () => {},
+    nameOf: (address) => `guest 0x${address.toString(16)}`,
     limitBytes: 1 << 20,
     cache: openFile(),
   });
@@ -46,7 +47,11 @@ function ask(bytes: number) {
     view.setUint32(at + RECORD_HANDLER, HANDLER_NEXT_BLOCK, true);
     view.setInt32(at + LINK_NEXT_DELTA, bytes, true);
   });
-  return { key: createHash('sha256').update(request.bytes).digest('hex'), request };
+  return {
+    key: createHash('sha256').update(request.bytes).digest('hex'),
+    request,
+    address: 0x1000n + BigInt(bytes),
+  };
 }
 
 const asked = [ask(4), ask(8), ask(12)];
@@ -71,6 +76,15 @@ it('names modules by what is in them, so that the next compiler names nothing el
   const id = (of: ReturnType<typeof ask>): string => openStore().find([of])[0]!.module.id;
   expect(id(ask(20))).not.toBe(id(ask(24)));
   expect(id(ask(20))).toBe(id(ask(20)));
+});
+
+it('calls a region by the address that it was first asked for at, whoever asks later', () => {
+  const store = openStore();
+  const of = ask(28);
+  const [first] = store.find([of]);
+  expect(Buffer.from(first!.module.bytes).includes(`guest 0x${of.address.toString(16)}`)).toBe(true);
+  const [again] = store.find([{ ...of, address: 0x7fff_0000n }]);
+  expect(again!.module).toBe(first!.module);
 });
 
 it('compiles again what is damaged, and keeps that', () => {

@@ -68,6 +68,7 @@ describe('parseRunArguments', () => {
       'trace-file',
       'guest-kernel',
       'stats',
+      'symbols',
       'help',
     ]) {
       expect(RUN_HELP).toContain(`--${flag}`);
