@@ -6,13 +6,13 @@ import { assert } from '#shared/base/error.js';
 import type { ActorContext } from '#shared/ipc/actor.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
-import { waitPending } from '#shared/x86/vcpu-words.js';
 import type { VcpuEngine } from '../engine.js';
 import type { EngineTier, VcpuParams } from '../protocol.js';
 import { copyPagesIn, copyPagesOut } from '../saved-pages.js';
 import { createBus, traceInstructions } from '../traced-bus.js';
 import { openCompilerLink } from './compiler-link.js';
 import { createEngine, loadInterpreterImage } from './create-engine.js';
+import { HaltPoll } from './halt-poll.js';
 import { createEngineReport } from './engine-report.js';
 import type { RegionTier } from './region-tier.js';
 
@@ -52,6 +52,8 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
   const pages = layout.vcpus[vcpu]!;
   const pending = (pages.state.offset + S.PENDING) >>> 2;
 
+  const haltPoll = new HaltPoll();
+
   /** The pages were filled by someone else. */
   function refresh(): void {
     lapic.reload();
@@ -71,7 +73,7 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
     waitForWork: (timeoutMs) => {
       const { deadlineNs } = lapic.timer;
       const untilDeadline = deadlineNs === 0 ? Infinity : (deadlineNs - monotonicNs()) / 1e6;
-      if (untilDeadline > 0) waitPending(views.i32, pending, Math.min(timeoutMs, untilDeadline));
+      if (untilDeadline > 0) haltPoll.wait(views.i32, pending, Math.min(timeoutMs, untilDeadline));
       if (deadlineNs === 0) return;
       cpu.i32[S.INSIDE_ENGINE / 4] = 1; // a timer half expired would be lost
       lapic.timerExpired(monotonicNs());
