@@ -72,17 +72,27 @@ export class CodeStore {
 
   /** The code for each request; those not known yet are compiled into one module. */
   find(requests: readonly AskedRegion[]): StoredRegion[] {
+    // What is found is noted at once: room for what is compiled then may take it out of the store.
+    const found = new Map<string, StoredRegion>();
     const missing = new Map<string, AskedRegion>();
-    for (const asked of requests)
-      if (this.#regions.has(asked.key) || this.#load(asked.key)) this.reused++;
+    for (const asked of requests) {
+      const region = this.#take(asked.key);
+      if (region !== undefined) found.set(asked.key, region);
       else if (!missing.has(asked.key)) missing.set(asked.key, asked);
+    }
+    this.reused += requests.length - missing.size;
     if (missing.size > 0) this.#compile(missing);
-    return requests.map(({ key }) => {
-      const region = this.#regions.get(key)!;
-      this.#regions.delete(key);
-      this.#regions.set(key, region);
-      return region;
-    });
+    for (const key of missing.keys()) found.set(key, this.#regions.get(key)!);
+    return requests.map(({ key }) => found.get(key)!);
+  }
+
+  /** A region that there is, as the one used last. */
+  #take(key: string): StoredRegion | undefined {
+    if (!this.#regions.has(key) && !this.#load(key)) return undefined;
+    const region = this.#regions.get(key)!;
+    this.#regions.delete(key);
+    this.#regions.set(key, region);
+    return region;
   }
 
   #compile(missing: ReadonlyMap<string, AskedRegion>): void {

@@ -17,6 +17,8 @@ export const MAX_REGIONS = 3000;
 const MAX_WAITING = 64;
 /** A request this old went down with its compiler. */
 const LOST_MS = 5000;
+/** Executions at the least until a block asks again that the compiler had no room for, or whose region was let go. */
+const RETRY_HEAT = 256;
 const TABLE_STEP = 512;
 const PAGE = 4096;
 
@@ -96,7 +98,7 @@ export class RegionTier {
   request(head: Block): void {
     const start = performance.now();
     const { blocks, service } = this.#p;
-    this.#setHandler(head, HANDLER_HEAT, this.#p.heat);
+    this.#setHandler(head, HANDLER_HEAT, Math.max(this.#p.heat, RETRY_HEAT));
     if (head.crossing >= 0) {
       this.#refuse(head);
       return;
@@ -260,7 +262,7 @@ export class RegionTier {
   }
 
   #release(slot: number, head: Block): void {
-    this.#setHandler(head, HANDLER_HEAT, this.#p.heat);
+    this.#setHandler(head, HANDLER_HEAT, Math.max(this.#p.heat, RETRY_HEAT));
     this.#p.table.set(slot, null);
     this.#installed.delete(slot);
     this.#freeSlots.push(slot);

@@ -87,6 +87,21 @@ it('calls a region by the address that it was first asked for at, whoever asks l
   expect(again!.module).toBe(first!.module);
 });
 
+it('answers with what it had, though room for the rest takes that out of the store', () => {
+  const parts = {
+    shapes: () => shapes,
+    routines: ROUTINES,
+    warm: () => {},
+    beat: () => {},
+    nameOf: () => 'guest',
+  };
+  const store = new CodeStore({ ...parts, limitBytes: 1 });
+  const [kept] = store.find([ask(32)]);
+  const both = store.find([ask(32), ask(36)]);
+  expect(both.map(({ index }) => index)).toEqual([0, 0]);
+  expect(both[0]!.module).toBe(kept!.module);
+});
+
 it('compiles again what is damaged, and keeps that', () => {
   openStore().find(asked);
   const bytes = readFileSync(path());
