@@ -8,6 +8,8 @@ import type { ActorThread } from './actor-thread.js';
 import { describeExit, type ExitReason } from './supervisor.js';
 
 const TERMINATE_WAKE_MS = 20;
+/** A vCPU inside KVM_RUN sleeps without limit: a wake-up that it missed is repeated. */
+const CALL_WAKE_MS = 500;
 
 export class ActorWorker {
   readonly name: string;
@@ -82,6 +84,7 @@ export class ActorWorker {
     const remote = this.#control[method] as unknown as (...a: unknown[]) => Promise<Result>;
     const answer = remote(...args);
     this.#wake();
+    const again = setInterval(this.#wake, CALL_WAKE_MS);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       const fail = (): void =>
@@ -91,6 +94,7 @@ export class ActorWorker {
     try {
       return await this.#raceExit(Promise.race([answer, late]));
     } finally {
+      clearInterval(again);
       clearTimeout(timer);
     }
   }

@@ -1,6 +1,6 @@
 // One actor under a supervisor: its specification, its present generation, and what is known of it.
 import type { ActorSeed } from '#shared/ipc/actor.js';
-import { doorbellIndex, peekDoorbell, ringDoorbell } from '#shared/ipc/doorbell.js';
+import { BELL_END, clearDoorbell, doorbellIndex, peekDoorbell, ringDoorbell } from '#shared/ipc/doorbell.js';
 import {
   PHASE_HALTED,
   PHASE_IDLE,
@@ -92,6 +92,11 @@ export class Child {
   ring(reasons: number): void {
     ringDoorbell(this.#i32, this.#bell, reasons);
     this.spec.kick?.();
+  }
+
+  /** What was rung to end the last thread must not end the next one: it may have gone by force before it looked. */
+  silenceEnd(): void {
+    clearDoorbell(this.#i32, this.#bell, BELL_END);
   }
 
   sample(): HeartbeatSample {

@@ -201,6 +201,7 @@ export class ActorSupervisor {
     const { views, log } = this.#host;
     child.generation++;
     child.record = undefined;
+    child.silenceEnd();
     setPhase(views.i32, heartbeatIndex(spec.layout.heartbeat), PHASE_STARTING);
     const seed: ActorSeed = { ...spec.seed, generation: child.generation, startPaused: this.#paused };
     const spare = this.#spare?.take();

@@ -43,6 +43,11 @@ export function takeDoorbell(i32: Int32Array, index: number): number {
   return Atomics.exchange(i32, index + BITS, 0);
 }
 
+/** Clears reasons that were meant for a thread that is gone. */
+export function clearDoorbell(i32: Int32Array, index: number, reasons: number): void {
+  Atomics.and(i32, index + BITS, ~reasons);
+}
+
 export function peekDoorbell(i32: Int32Array, index: number): number {
   return Atomics.load(i32, index + BITS);
 }

@@ -1,5 +1,5 @@
-// The atomic words of a vCPU's state page: PENDING (reasons to leave the run loop) and TLB_FLUSH_ACK (how often the vCPU
-// has dropped its TLB on request). Verbs take an Int32Array and the index of the word in it. To set PENDING bits of
+// The atomic words of a vCPU's state page: PENDING (reasons to leave the run loop), INSIDE_ENGINE (guest code may run) and TLB_FLUSH_ACK
+// (how often the vCPU has dropped its TLB on request). Verbs take an Int32Array and the index of the word in it. To set PENDING bits of
 // another vCPU and wake it: signalVcpu in interrupt-fabric.ts, signalWord in doorbell.ts.
 
 /** Acquire; pairs with signalVcpu and signalWord: what was published before the bits is visible after this. */
@@ -25,6 +25,24 @@ export function waitPending(i32: Int32Array, pending: number, timeoutMs: number)
 /** Clears immediate_exit of a kvm_run page before PENDING is looked at; pairs with a kick, which sets PENDING first. */
 export function clearRunFlag(u8: Uint8Array, at: number): void {
   Atomics.store(u8, at, 0);
+}
+
+/**
+ * Says that guest code may run and the state page is not exact. Sequentially consistent: the vCPU looks at PENDING after this, and
+ * who asks it for something sets PENDING before {@link isInsideEngine}, so one of the two sees the other.
+ */
+export function enterEngine(i32: Int32Array, inside: number): void {
+  Atomics.store(i32, inside, 1);
+}
+
+/** Release: the state page is exact, and no guest code runs before the next {@link enterEngine}. */
+export function leaveEngine(i32: Int32Array, inside: number): void {
+  Atomics.store(i32, inside, 0);
+}
+
+/** Pairs with {@link enterEngine} and {@link leaveEngine}. */
+export function isInsideEngine(i32: Int32Array, inside: number): boolean {
+  return Atomics.load(i32, inside) !== 0;
 }
 
 /** Acquire; pairs with {@link countFlush}. */

@@ -4,6 +4,7 @@ import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { MachineOptions } from '#kernel/machine-config.js';
 import { buildGuestKernel, type GuestKernel } from '../support/guest-kernel.js';
 import { kvmDescriptors, missingKvm } from '../support/kvm.js';
 import { startPayload, type PayloadMachine } from '../support/machine-move.js';
@@ -28,7 +29,11 @@ afterAll(() => {
   if ('directory' in kernel) rmSync(kernel.directory, { recursive: true });
 });
 
-async function start(vcpus: number, phases: number): Promise<PayloadMachine> {
+async function start(
+  vcpus: number,
+  phases: number,
+  options: Partial<MachineOptions> = {},
+): Promise<PayloadMachine> {
   if ('missing' in kernel) throw new Error(kernel.missing);
   const payload = await startPayload({
     kernel: kernel.path,
@@ -36,6 +41,7 @@ async function start(vcpus: number, phases: number): Promise<PayloadMachine> {
     vcpus,
     memory: '16M',
     append: `cpus=${vcpus} phases=${phases} x2apic=1`,
+    ...options,
   });
   open.push(payload);
   return payload;
@@ -121,6 +127,22 @@ test('a vCPU that is ended by force inside KVM_RUN is replaced and goes on', asy
   }
   expect(await payload.wait()).toEqual({ kind: 'debug-exit', code: 1 });
   expect(payload.output()).toContain('phases of all: 0x78\n');
+});
+
+test('a vCPU that hangs and is killed by force has one replacement: the request to end dies with its thread', async (context) => {
+  const reason = skipReason();
+  if (reason !== undefined) return context.skip(reason);
+  const payload = await start(2, 60, { supervision: { heartbeatMs: 0, hangMs: 0 } });
+  const struck = new Promise<void>((resolve) => {
+    payload.machine.onActorEvent(({ type }) => void (type === 'fault' && resolve()));
+  });
+  payload.machine.inject({ actor: 'vcpu-1', action: 'hang' });
+  await struck;
+  await payload.machine.kill('vcpu-1');
+  await payload.machine.inspect('vcpu-1');
+  const generations = payload.machine.status().map(({ name, generation }) => [name, generation]);
+  expect(generations).toContainEqual(['vcpu-1', 2]);
+  expect(await payload.wait()).toEqual({ kind: 'debug-exit', code: 1 });
 });
 
 test(`${VCPUS} vCPUs of one machine start each other and finish`, async (context) => {

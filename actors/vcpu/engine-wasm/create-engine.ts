@@ -54,6 +54,8 @@ export interface EngineOptions {
   /** Counts guest instructions, in code that is generated for it. */
   readonly counts?: boolean;
   report?(): void;
+  /** Shows life while the vCPU waits for another. */
+  beat?(): void;
   interceptException?(vector: number, errorCode: number): boolean;
   traceInstruction?(): void;
 }
@@ -122,7 +124,13 @@ export function createEngine(options: EngineOptions): CreatedEngine {
     lockWord: (layout.shared.codeMap.offset + layout.shared.codeMap.bytes - 32) >>> 2,
     onOwnCodeWrite: (address) => blocks.dropPage(address - (address % 4096)),
   });
-  const flushRequests = new FlushRequests(i32, states, vcpu, () => cpu.flushTlb(true));
+  const flushRequests = new FlushRequests(
+    i32,
+    states,
+    vcpu,
+    () => cpu.flushTlb(true),
+    () => options.beat?.(),
+  );
   const writer = new RecordWriter(view, SEMANTICS, options.image.shapes);
   const decoder = new BlockDecoder(view, writer, options.heat ?? 0, options.counts);
   const shared = { u8, i32, state: own.state, ram, mmu, tlb, codeMap, blocks, vcpu };

@@ -1,25 +1,41 @@
 // Asks other vCPUs to drop their TLBs and waits until they have: before a page's bytes are decoded nobody may still
-// write it unseen. A vCPU that waits serves such requests itself, so two that wait for each other both go on.
+// write it unseen. A vCPU that waits serves such requests itself, so two that wait for each other both go on. One outside its
+// engine (halted, paused, or its thread being replaced) writes nothing, and looks at the request before it does.
 
 import { signalWord } from '#shared/ipc/doorbell.js';
-import { clearPending, countFlush, loadFlushCount, waitFlushCount } from '#shared/x86/vcpu-words.js';
+import {
+  clearPending,
+  countFlush,
+  isInsideEngine,
+  loadFlushCount,
+  waitFlushCount,
+} from '#shared/x86/vcpu-words.js';
 import type { Region } from '#shared/base/region.js';
-import { PENDING, PENDING_TLB_FLUSH, TLB_FLUSH_ACK } from '#shared/x86/cpu-state.js';
+import { INSIDE_ENGINE, PENDING, PENDING_TLB_FLUSH, TLB_FLUSH_ACK } from '#shared/x86/cpu-state.js';
 
-/** A vCPU that does not answer for so long has lost its thread; its replacement starts with an empty TLB. */
-const GIVE_UP_MS = 2000;
+/** A vCPU that leaves its engine wakes nobody who waits for its flush: one looks again after this. */
+const LOOK_AGAIN_MS = 1;
 
 export class FlushRequests {
   readonly #i32: Int32Array;
   readonly #states: readonly Region[];
   readonly #vcpu: number;
   readonly #flushOwn: () => void;
+  readonly #beat: () => void;
 
-  constructor(i32: Int32Array, states: readonly Region[], vcpu: number, flushOwn: () => void) {
+  /** `beat` shows life while this vCPU waits. */
+  constructor(
+    i32: Int32Array,
+    states: readonly Region[],
+    vcpu: number,
+    flushOwn: () => void,
+    beat: () => void,
+  ) {
     this.#i32 = i32;
     this.#states = states;
     this.#vcpu = vcpu;
     this.#flushOwn = flushOwn;
+    this.#beat = beat;
   }
 
   /** Serves a request made to this vCPU, if there is one. */
@@ -31,20 +47,27 @@ export class FlushRequests {
     countFlush(this.#i32, state + TLB_FLUSH_ACK / 4);
   }
 
-  /** Makes the vCPUs in `mask` (bit v mod 32), but for this one, flush; returns when they have. */
+  /**
+   * Makes the vCPUs in `mask` (bit v mod 32), but for this one, flush; returns when each has, or is where it will before it runs guest code. One
+   * that does neither hangs inside its engine: that is its heartbeat's watch's business, and the machine ends.
+   */
   request(mask: number): void {
-    const waiting: { ack: number; seen: number }[] = [];
+    const waiting: { state: number; seen: number }[] = [];
     for (let v = 0; v < this.#states.length; v++) {
       if (v === this.#vcpu || (mask & (1 << (v & 31))) === 0) continue;
       const state = this.#states[v]!.offset >>> 2;
-      const ack = state + TLB_FLUSH_ACK / 4;
-      waiting.push({ ack, seen: loadFlushCount(this.#i32, ack) });
+      waiting.push({ state, seen: loadFlushCount(this.#i32, state + TLB_FLUSH_ACK / 4) });
       signalWord(this.#i32, state + PENDING / 4, PENDING_TLB_FLUSH);
     }
-    for (const { ack, seen } of waiting) {
-      for (let waitedMs = 0; loadFlushCount(this.#i32, ack) === seen && waitedMs < GIVE_UP_MS; waitedMs++) {
+    for (const { state, seen } of waiting) {
+      const ack = state + TLB_FLUSH_ACK / 4;
+      while (
+        loadFlushCount(this.#i32, ack) === seen &&
+        isInsideEngine(this.#i32, state + INSIDE_ENGINE / 4)
+      ) {
         this.serve();
-        waitFlushCount(this.#i32, ack, seen, 1);
+        this.#beat();
+        waitFlushCount(this.#i32, ack, seen, LOOK_AGAIN_MS);
       }
     }
   }

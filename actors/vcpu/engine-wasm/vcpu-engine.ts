@@ -6,6 +6,7 @@ import { assert } from '#shared/base/error.js';
 import type { ActorContext } from '#shared/ipc/actor.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
+import { enterEngine, leaveEngine } from '#shared/x86/vcpu-words.js';
 import type { VcpuEngine } from '../engine.js';
 import type { EngineTier, VcpuParams } from '../protocol.js';
 import { copyPagesIn, copyPagesOut } from '../saved-pages.js';
@@ -45,12 +46,14 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
     regionService: openCompilerLink(context),
     generation: context.generation,
     counts: params.statistics,
+    beat: context.beat,
     ...(report && { report }),
     ...traceInstructions(context, vcpu),
   });
   const { engine, cpu, reset, blocks, tlb, mmu } = created;
   const pages = layout.vcpus[vcpu]!;
   const pending = (pages.state.offset + S.PENDING) >>> 2;
+  const inside = (pages.state.offset + S.INSIDE_ENGINE) >>> 2;
 
   const haltPoll = new HaltPoll();
 
@@ -64,9 +67,9 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
 
   return {
     run: () => {
-      cpu.i32[S.INSIDE_ENGINE / 4] = 1;
+      enterEngine(views.i32, inside);
       const result = engine.run();
-      cpu.i32[S.INSIDE_ENGINE / 4] = 0;
+      leaveEngine(views.i32, inside);
       report?.();
       return result;
     },
@@ -75,9 +78,9 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
       const untilDeadline = deadlineNs === 0 ? Infinity : (deadlineNs - monotonicNs()) / 1e6;
       if (untilDeadline > 0) haltPoll.wait(views.i32, pending, Math.min(timeoutMs, untilDeadline));
       if (deadlineNs === 0) return;
-      cpu.i32[S.INSIDE_ENGINE / 4] = 1; // a timer half expired would be lost
+      enterEngine(views.i32, inside); // a timer half expired would be lost
       lapic.timerExpired(monotonicNs());
-      cpu.i32[S.INSIDE_ENGINE / 4] = 0;
+      leaveEngine(views.i32, inside);
       lapic.timer.alertTicker();
     },
     powerOn: () => {

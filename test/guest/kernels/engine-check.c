@@ -19,6 +19,7 @@ static volatile u32 uart_irqs;
 void user_integer(void);
 void user_sse(void);
 void user_x87(void);
+void user_avx(void);
 void user_fault(void);
 void user_int3(void);
 __asm__(
@@ -36,6 +37,9 @@ __asm__(
     "  movaps %xmm0, user_result(%rip)\n  movapd %xmm2, user_result+16(%rip)\n  movdqa %xmm3, user_result+32(%rip)\n"
     "  mov %rcx, user_result+48(%rip)\n  stmxcsr user_result+56(%rip)\n  ud2\n"
     "  .align 16\n2: .float 1.5, 0.25, 3.0, -2.0\n  .float 0.5, 0.75, 0.125, 0.3\n  .double 2.0, 3.5\n  .long 1, 2, 3, 0x80000001\n"
+    ".globl user_avx\nuser_avx:\n"                  /* VEX.128; stores 1 before, 2 and the sums after */
+    "  lea 2b(%rip), %rax\n  movq $1, user_result(%rip)\n  vmovaps (%rax), %xmm0\n  vaddps 16(%rax), %xmm0, %xmm1\n"
+    "  movq $2, user_result(%rip)\n  vmovups %xmm1, user_result+8(%rip)\n  ud2\n"
     ".globl user_x87\nuser_x87:\n"
     "  fninit\n  fld1\n  fldpi\n  fmulp\n  fldl2e\n  faddp\n  fsqrt\n  fstpt user_result(%rip)\n"
     "  fildq 3f(%rip)\n  fldpi\n  fdivrp\n  fistpq user_result+16(%rip)\n  fnstcw user_result+24(%rip)\n  ud2\n"
@@ -244,6 +248,8 @@ void cpu_main(u32 cpu, struct boot_info *info)
     check_user("integers at privilege 3", user_integer, 100000, 1);
     check_user("SSE at privilege 3", user_sse, 1000, 8);
     check_user("x87 at privilege 3", user_x87, 0, 4);
+    if (option(info, "avx", 0))
+        check_user("AVX at privilege 3", user_avx, 0, 3);
     check_user("a non-canonical load", user_fault, 0, 0);
     check_user("INT3", user_int3, 0, 0);
     check_timer();
