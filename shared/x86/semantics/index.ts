@@ -1,6 +1,7 @@
 // All instructions by iced-x86 mnemonic name. What has no row is #UD: it is undefined or not announced in CPUID.
 import type { SemanticsEntry, SemanticsTable } from '#shared/translate/emitter.js';
 import type { RoutineTable } from '#shared/translate/routine.js';
+import { FX_ROUTINES } from '#shared/x86/routines/fx-image.js';
 import { X87_ROUTINES } from '#shared/x86/routines/x87-routines.js';
 import { arithmeticSemantics } from '#shared/x86/semantics/arithmetic.js';
 import { bitSemantics } from '#shared/x86/semantics/bit.js';
@@ -56,4 +57,4 @@ function merge(): Record<string, SemanticsEntry> {
 export const SEMANTICS: SemanticsTable = merge();
 
 /** The routines that meanings call, by name. */
-export const ROUTINES: RoutineTable = { ...X87_ROUTINES, ...SSE_ROUTINES };
+export const ROUTINES: RoutineTable = { ...X87_ROUTINES, ...FX_ROUTINES, ...SSE_ROUTINES };

@@ -1,10 +1,8 @@
-// x87 control and the memory images of FXSAVE, FNSAVE and FNSTENV, built in and read from FX_IMAGE of the state page.
-// Intel SDM vol. 1 §8.1.10 (environment and state images), §10.5.1 (FXSAVE area), vol. 2 FXSAVE, FNSAVE, FNINIT. FCS and FDS are zero.
+// x87 control and the memory images of FNSAVE and FNSTENV, built in and read from FX_IMAGE of the state page (FXSAVE's: shared/x86/routines).
+// Intel SDM vol. 1 §8.1.10 (environment and state images), vol. 2 FNSAVE, FNINIT. FCS and FDS are zero.
 import {
   CR0,
   FX_IMAGE,
-  MXCSR,
-  X87,
   X87_CONTROL,
   X87_DP,
   X87_IP,
@@ -12,14 +10,11 @@ import {
   X87_STATUS,
   X87_TAGS,
   X87_TOP,
-  XMM,
 } from '#shared/x86/cpu-state.js';
 import { F80, unpack } from '#shared/x86/softfloat/format.js';
-import { MXCSR_MASK, FX_64BIT_MODE, FX_64BIT_POINTERS } from '#shared/x86/semantics/sse-state.js';
 import { summarize } from './x87-unit.js';
 import type { X87Unit } from './x87-unit.js';
 
-const VECTOR_GP = 13;
 const FCW_INITIAL = 0x37f;
 /** Control word bits that exist; bit 6 always reads one. */
 const FCW_MASK = 0x1f7f;
@@ -146,68 +141,4 @@ export function restoreImage(unit: X87Unit, bits: number): number {
 function copyRegister(page: DataView, from: number, to: number): void {
   page.setBigUint64(to, page.getBigUint64(from, true), true);
   page.setUint16(to + 8, page.getUint16(from + 8, true), true);
-}
-
-/** FXSAVE into FX_IMAGE; `form` as FX_… of the semantics. */
-export function extendedSaveImage(unit: X87Unit, form: number): number {
-  const { page } = unit;
-  const long = (form & FX_64BIT_POINTERS) !== 0;
-  page.setUint16(FX_IMAGE, unit.control, true);
-  page.setUint16(FX_IMAGE + 2, statusWord(unit), true);
-  page.setUint16(FX_IMAGE + 4, unit.tags, true);
-  page.setUint16(FX_IMAGE + 6, page.getUint16(X87_OPCODE, true) & 0x7ff, true);
-  page.setBigUint64(
-    FX_IMAGE + 8,
-    long ? page.getBigUint64(X87_IP, true) : BigInt(page.getUint32(X87_IP, true)),
-    true,
-  );
-  page.setBigUint64(
-    FX_IMAGE + 16,
-    long ? page.getBigUint64(X87_DP, true) : BigInt(page.getUint32(X87_DP, true)),
-    true,
-  );
-  page.setInt32(FX_IMAGE + 24, page.getInt32(MXCSR, true), true);
-  page.setInt32(FX_IMAGE + 28, MXCSR_MASK, true);
-  for (let i = 0; i < 8; i++) {
-    const at = FX_IMAGE + 32 + 16 * i;
-    page.setBigUint64(at + 8, 0n, true);
-    copyRegister(page, unit.offset(i), at);
-  }
-  copyVectors(page, XMM, FX_IMAGE + 160, form);
-  return 0;
-}
-
-function copyVectors(page: DataView, from: number, to: number, form: number): void {
-  const quads = (form & FX_64BIT_MODE) !== 0 ? 32 : 16;
-  for (let i = 0; i < quads; i++) page.setBigUint64(to + 8 * i, page.getBigUint64(from + 8 * i, true), true);
-}
-
-/** FXRSTOR from FX_IMAGE; #GP(0) when MXCSR has a reserved bit set. */
-export function extendedRestoreImage(
-  unit: X87Unit,
-  form: number,
-  raise: (vector: number, errorCode: number) => number,
-): number {
-  const { page } = unit;
-  const mxcsr = page.getInt32(FX_IMAGE + 24, true);
-  if ((mxcsr & ~MXCSR_MASK) !== 0) return raise(VECTOR_GP, 0);
-  const long = (form & FX_64BIT_POINTERS) !== 0;
-  page.setInt32(X87_CONTROL, (page.getUint16(FX_IMAGE, true) & FCW_MASK) | FCW_ONE, true);
-  setStatusWord(unit, page.getUint16(FX_IMAGE + 2, true));
-  page.setInt32(X87_TAGS, page.getUint8(FX_IMAGE + 4), true);
-  page.setInt32(X87_OPCODE, page.getUint16(FX_IMAGE + 6, true) & 0x7ff, true);
-  page.setBigUint64(
-    X87_IP,
-    long ? page.getBigUint64(FX_IMAGE + 8, true) : BigInt(page.getUint32(FX_IMAGE + 8, true)),
-    true,
-  );
-  page.setBigUint64(
-    X87_DP,
-    long ? page.getBigUint64(FX_IMAGE + 16, true) : BigInt(page.getUint32(FX_IMAGE + 16, true)),
-    true,
-  );
-  page.setInt32(MXCSR, mxcsr, true);
-  for (let i = 0; i < 8; i++) copyRegister(page, FX_IMAGE + 32 + 16 * i, X87 + ((unit.top + i) & 7) * 16);
-  copyVectors(page, FX_IMAGE + 160, XMM, form);
-  return 0;
 }

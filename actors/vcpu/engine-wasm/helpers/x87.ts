@@ -19,8 +19,6 @@ import {
 import { partialRemainder, scale, extractExponent } from './x87-remainder.js';
 import {
   environmentImage,
-  extendedRestoreImage,
-  extendedSaveImage,
   initialize,
   loadEnvironment,
   restoreImage,
@@ -106,8 +104,4 @@ export const X87_HELPERS: Readonly<Record<string, PageHelper>> = {
   x87_load_environment: onUnit(loadEnvironment),
   x87_save_image: onUnit(saveImage),
   x87_restore_image: onUnit(restoreImage),
-  fxsave_image: onUnit(extendedSaveImage),
-  fxrstor_image: onUnit((unit, form) =>
-    extendedRestoreImage(unit, form, (vector, errorCode) => raiseByPage(unit.page, vector, errorCode)),
-  ),
 };
