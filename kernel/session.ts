@@ -6,6 +6,7 @@ import { defaultCommandLine } from '#kernel/assets/command-line.js';
 import { ensureGuestAssets, type AssetProgress } from '#kernel/assets/guest-assets.js';
 import type { KernelSeries } from '#kernel/assets/kernel-package.js';
 import { chooseAccel, type AccelChoice } from '#kernel/accel/choose-accel.js';
+import { trimMemory } from '#kernel/accel/host-memory.js';
 import { TroupeError } from '#shared/base/error.js';
 import type { Logger } from '#shared/ipc/log.js';
 import { writeAll } from './terminal-output.js';
@@ -81,6 +82,7 @@ export class Session {
       throw error;
     }
     void machine.wait().then(async () => control?.close());
+    trimMemory(machine.wait());
     const hasConsole = built.layout.actors[CONSOLE_NAME] !== undefined && built.kernelKind !== 'multiboot';
     const input = options.input ?? (hasConsole ? 'console' : 'serial');
     return new Session(machine, exec, input);

@@ -72,6 +72,9 @@ export interface Addon {
   mapOver(region: Uint8Array, fd: number, fileOffset: number): void;
   unmapOver(region: Uint8Array): void;
   createEventfd(): OwnedFd;
+
+  /** Gives what malloc keeps back to the host; true when that was something. */
+  trimMalloc(): boolean;
 }
 
 /** What the addon throws when the host refuses. */

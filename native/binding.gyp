@@ -9,6 +9,7 @@
         "src/errno-error.cc",
         "src/eventfd.cc",
         "src/ioctl-table.cc",
+        "src/malloc-trim.cc",
         "src/mapping.cc",
         "src/owned-fd.cc",
         "src/system.cc",

@@ -1,10 +1,11 @@
-// The one addon: /dev/kvm, its ioctls and mappings, thinly. Policy is TypeScript's (native/*.ts and actors/vcpu/engine-kvm).
+// The one addon: /dev/kvm, its ioctls and mappings, thinly, and what else of the host Node does not reach. Policy is TypeScript's (native/*.ts and actors/vcpu/engine-kvm).
 // Loaded by any number of threads; what they share (the vCPU table, the kick's signal handler) is in vcpu.cc.
 #include <napi.h>
 
 #include "addon-data.h"
 #include "eventfd.h"
 #include "ioctl-table.h"
+#include "malloc-trim.h"
 #include "mapping.h"
 #include "owned-fd.h"
 #include "system.h"
@@ -22,6 +23,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   troupe::InitIoctlTable(env, exports);
   troupe::InitMapping(env, exports);
   troupe::InitEventfd(env, exports);
+  troupe::InitMallocTrim(env, exports);
   return exports;
 }
 
