@@ -17,7 +17,10 @@ export const MAX_REGIONS = 3000;
 const MAX_WAITING = 64;
 /** A request this old went down with its compiler. */
 const LOST_MS = 5000;
-/** Executions at the least until a block asks again that the compiler had no room for, or whose region was let go. */
+/**
+ * Executions at the least until a block asks again that the compiler had no room for, or whose region was let go. With a heat of 1 it
+ * would ask again at once, for ever, and see nothing else.
+ */
 const RETRY_HEAT = 256;
 const TABLE_STEP = 512;
 const PAGE = 4096;

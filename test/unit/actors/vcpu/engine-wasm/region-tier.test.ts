@@ -269,4 +269,13 @@ describe('a compiler that dies', () => {
     expect(lost).toBeGreaterThan(100);
     expect(regions().installed).toBeGreaterThan(0);
   });
+
+  test('or that takes none holds no vCPU up', () => {
+    let asked = 0;
+    prepare(undefined, { submit: () => ++asked === 0, take: () => undefined });
+    m.write(CODE, Uint8Array.from(loop(3)));
+    run(CODE);
+    expect(rax()).toBe(BigInt(3 * TURNS));
+    expect(asked).toBeLessThan(TURNS);
+  });
 });
