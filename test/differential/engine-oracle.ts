@@ -55,8 +55,8 @@ export class EngineOracle {
   #count = 0;
 
   /** `heat`: executions after which a block is compiled; 0 for the interpreter alone. */
-  constructor(mode: CaseMode, background: Uint8Array, heat = 0) {
-    const machine = new BareMachine(undefined, heat);
+  constructor(mode: CaseMode, background: Uint8Array, heat = 0, counts = false) {
+    const machine = new BareMachine(undefined, heat, { counts });
     this.machine = machine;
     this.#mode = mode;
     this.#background = background;
