@@ -9,6 +9,8 @@ import { ROOT } from './process.mjs';
 const DIST = join(ROOT, 'dist');
 const CHUNKS = 'chunks';
 const PROCESSES = ['kernel/index', 'kernel/cli/main', 'kernel/child-main', 'kernel/supervision/worker-main'];
+/** Holds what a thread is told at its start; test actors load it by its own place. */
+const THREAD = 'shared/ipc/actor';
 const ENGINES = ['actors/vcpu/engine-wasm/vcpu-engine', 'actors/vcpu/engine-kvm/vcpu-engine'];
 
 /** `main` is what a thread runs, `actor` what one loads that waits to become one. */
@@ -35,7 +37,7 @@ const distRoot = ({ fileName }) => {
 };
 
 rmSync(join(DIST, CHUNKS), { recursive: true, force: true });
-const entries = [...PROCESSES, ...ENGINES, ...actorEntries()].filter((name) =>
+const entries = [...PROCESSES, THREAD, ...ENGINES, ...actorEntries()].filter((name) =>
   existsSync(join(ROOT, `${name}.ts`)),
 );
 const build = await rolldown({
