@@ -2,7 +2,7 @@
 // start as one that loads five files. The outputs take the place of the compiled entries in dist/; what they share lies in
 // dist/chunks.
 import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { dirname, join, posix, relative } from 'node:path';
+import { join, posix, relative } from 'node:path';
 import { rolldown } from 'rolldown';
 import { ROOT } from './process.mjs';
 
@@ -25,7 +25,7 @@ const keepPlaces = {
   name: 'keep-places',
   transform(code, id) {
     if (!code.includes('import.meta.url')) return null;
-    const place = relative(ROOT, id).split('\\').join('/').replace(/\.ts$/, '.js');
+    const place = relative(ROOT, id).replace(/\.ts$/, '.js');
     const there = `new URL(${JSON.stringify(place)}, DIST_ROOT).href`;
     return { code: code.replaceAll('import.meta.url', there), map: null };
   },
@@ -43,9 +43,9 @@ const entries = [...PROCESSES, THREAD, ...ENGINES, ...actorEntries()].filter((na
 const build = await rolldown({
   input: Object.fromEntries(entries.map((name) => [name, join(ROOT, `${name}.ts`)])),
   platform: 'node',
-  cwd: dirname(DIST),
+  cwd: ROOT,
   // Packages stay where npm put them.
-  external: /^(?![./#])(?!.*:\\)/,
+  external: /^[^./#]/,
   resolve: { conditionNames: ['source', 'node', 'import'] },
   plugins: [keepPlaces],
 });

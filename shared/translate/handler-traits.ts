@@ -18,8 +18,7 @@ export const TRAIT_CALL = 16;
 export const TRAIT_RETURN = 32;
 /** A 64-bit region can hold it. */
 export const TRAIT_LONG = 64;
-
-/** Near JMP or CALL in 64-bit code that takes its target from a register or memory. */
+/** With TRAIT_JUMP or TRAIT_CALL, in 64-bit code: the target is in a register or memory. */
 export const TRAIT_INDIRECT = 128;
 
 /** The byte for a shape. */

@@ -22,10 +22,10 @@ import type { Emitter, HelperOptions, OperandBits, Value, ValueType } from './em
 import { type HandlerShape, isIndirect } from './handler-shape.js';
 import { MemoryBuilder, type SegmentModel, type SlowImports } from './memory-builder.js';
 import {
+  HANDLER_INVALID,
   INDIRECT_TARGETS,
   INDIRECT_TARGET_COUNT,
   INDIRECT_TARGET_SHIFT,
-  HANDLER_INVALID,
   JUMP_CACHE_LINKABLE,
   JUMP_CACHE_RECORD,
   JUMP_CACHE_RIP,

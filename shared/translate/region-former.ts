@@ -1,5 +1,5 @@
-// Chooses what a region holds: from a hot block along direct branches, across pages, and into the functions that it calls
-// (whose returns then lead back), over blocks that the interpreter has decoded, which means that they ran. The blocks of the
+// Chooses what a region holds: from a hot block along direct branches and to the targets that indirect ones were seen to take,
+// across pages, and into the functions that it calls (whose returns then lead back), over blocks that the interpreter has decoded, which means that they ran. The blocks of the
 // function itself come first, so that a loop is whole before what it calls is taken in.
 
 import { HANDLER_NEXT_BLOCK } from './interpreter-module.js';

@@ -1,6 +1,7 @@
 // A region as it goes to the compiler: the control-flow graph of some decoded blocks and copies of their operation
-// records, in one piece of bytes that says nothing of addresses or of the vCPU. Blocks that count their instructions say so by a record of theirs. Equal bytes mean equal code, so that they
-// are the key under which a region is shared between vCPUs and kept for the next boot.
+// records, in one piece of bytes that says nothing of addresses or of the vCPU. Blocks that count their instructions say so by
+// a record of theirs. Equal bytes mean equal code, so that they are the key under which a region is shared between vCPUs and
+// kept for the next boot.
 //
 //   i32 ×8   version, nodes, bytes, extra pages, offset of the region's start in its page, 0, 0, 0
 //   i32 ×8   for each node: its distance from the region's start, page, first record's place, slots, successors (taken, next), NODE_* bits, second page
