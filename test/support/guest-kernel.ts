@@ -1,7 +1,7 @@
 // Builds the bare-metal kernels of test/guest/kernels with the host's gcc. Gives a reason instead where there is no
 // gcc that makes such code, so that a test can skip and say why.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,6 +36,22 @@ export function buildGuestKernel(name: string, bits: 32 | 64 = 32, entry = name)
   if (run.status !== 0) throw new Error(`gcc could not build ${name}:\n${run.stderr}`);
   if (bits === 64) execFileSync('objcopy', ['-O', 'elf32-i386', path]);
   return { path, directory };
+}
+
+/** NAME.S as a boot sector and what follows it on the disk. */
+export function buildBootSector(name: string): { readonly image: Uint8Array } | { readonly missing: string } {
+  const missing = missingTool(32);
+  if (missing !== undefined) return { missing };
+  const directory = mkdtempSync(join(tmpdir(), 'troupe-kernel-'));
+  const [object, linked, flat] = ['object.o', 'linked.elf', 'flat.bin'].map((file) => join(directory, file));
+  try {
+    execFileSync('gcc', ['-m32', '-c', '-o', object!, join(KERNELS, `${name}.S`)]);
+    execFileSync('ld', ['-m', 'elf_i386', '-Ttext=0x7c00', '-e', '0x7c00', '-o', linked!, object!]);
+    execFileSync('objcopy', ['-O', 'binary', '-j', '.text', linked!, flat!]);
+    return { image: new Uint8Array(readFileSync(flat!)) };
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 function missingTool(bits: 32 | 64): string | undefined {

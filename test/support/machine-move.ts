@@ -3,7 +3,7 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CHIPSET_NAME, CONSOLE_NAME, buildMachine } from '#kernel/builder.js';
+import { CHIPSET_NAME, CONSOLE_NAME, buildMachine, type BuiltMachine } from '#kernel/builder.js';
 import { Machine, type MachineExit } from '#kernel/machine.js';
 import { resolveConfig, type MachineOptions } from '#kernel/machine-config.js';
 import { silentLogger } from '#shared/ipc/log.js';
@@ -21,12 +21,16 @@ export interface PayloadMachine {
   close(): Promise<void>;
 }
 
-/** Built and started. */
-export async function startPayload(options: MachineOptions): Promise<PayloadMachine> {
+/** Built and started. `prepare` changes the machine before it starts. */
+export async function startPayload(
+  options: MachineOptions,
+  prepare: (built: BuiltMachine) => void = () => {},
+): Promise<PayloadMachine> {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-payload-'));
   const path = join(directory, 'serial');
   const serial = openSync(path, 'w');
   const built = await buildMachine(resolveConfig({ memory: '32M', serial, console: 'kernel', ...options }));
+  prepare(built);
   const machine = new Machine(built, silentLogger);
   const terminal: Uint8Array[] = [];
   machine.onOutput(CONSOLE_NAME, (_kind, bytes) => void terminal.push(Uint8Array.from(bytes)));
