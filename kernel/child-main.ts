@@ -1,10 +1,13 @@
 // The kernel process of launch(): opens one session, serves the parent's calls, and ends with its guest or its parent.
 import { TroupeError } from '#shared/base/error.js';
 import type { ChildCall, ChildMessage, ChildRequest } from './child-protocol.js';
+import { yieldToActors } from './accel/helper-threads.js';
 import { Session } from './session.js';
 
 let session: Session | undefined;
 let ending = false;
+
+yieldToActors();
 
 function send(message: ChildMessage, whenSent: () => void = () => {}): void {
   if (process.connected) process.send!(message, undefined, undefined, whenSent);

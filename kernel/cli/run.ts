@@ -8,6 +8,7 @@ import {
   type AssetProgress,
   type MachineExit,
   type SessionOptions,
+  yieldToActors,
 } from '../index.js';
 import type { RunArguments } from './args.js';
 import { formatEngineStatistics } from './statistics.js';
@@ -134,6 +135,7 @@ async function openStoppable(
     for (const name of names) process.off(name, onSignal);
   };
   try {
+    yieldToActors();
     session = await Session.open(options);
   } catch (error) {
     release();

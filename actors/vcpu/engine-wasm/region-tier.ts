@@ -118,6 +118,7 @@ export class RegionTier {
     this.#ticket = ticket;
     this.requested++;
     this.#setHandler(head, HANDLER_PASS, 0);
+    this.#cool(formed.blocks);
     this.#waiting.set(ticket, {
       head,
       blocks: formed.blocks.map(({ block }) => block),
@@ -126,6 +127,18 @@ export class RegionTier {
       sinceMs: start,
     });
     this.spentMs += performance.now() - start;
+  }
+
+  /**
+   * The blocks of a path grow hot in the same run, and each would ask for a region of its own, which holds what the first one's holds. So
+   * those that it covers wait once more: by then only who comes to them by another way still counts.
+   */
+  #cool(covered: readonly FetchedBlock[]): void {
+    const { i32, heat } = this.#p;
+    for (const { block } of covered) {
+      const left = (block.record + RECORD_IMMEDIATE) >>> 2;
+      if (i32[(block.record + RECORD_HANDLER) >>> 2] === HANDLER_HEAT && i32[left]! < heat) i32[left] = heat;
+    }
   }
 
   #rip(): bigint {

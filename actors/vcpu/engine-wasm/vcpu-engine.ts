@@ -18,7 +18,7 @@ import { createEngineReport } from './engine-report.js';
 import type { RegionTier } from './region-tier.js';
 
 /** Executions of a block before its region is asked for. */
-const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 16_000, compiled: 1 };
+const HEAT: Readonly<Record<EngineTier, number>> = { interp: 0, auto: 4000, compiled: 1 };
 
 export { loadInterpreterImage as warmUp } from './create-engine.js';
 

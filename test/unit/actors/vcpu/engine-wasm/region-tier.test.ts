@@ -19,8 +19,8 @@ const imm32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value 
 
 let m: BareMachine;
 
-function prepare(maxRegions?: number, service?: RegionService): void {
-  m = new BareMachine(8 << 20, 1, {
+function prepare(maxRegions?: number, service?: RegionService, heat = 1): void {
+  m = new BareMachine(8 << 20, heat, {
     ...(maxRegions !== undefined && { maxRegions }),
     regionService: service,
   });
@@ -82,6 +82,16 @@ describe('a loop', () => {
     run(CODE);
     expect(rax()).toBe(BigInt(7 * TURNS));
   });
+});
+
+test('blocks that a region covers do not ask for their own while it is made', () => {
+  let asked = 0;
+  prepare(undefined, { submit: () => ++asked > 0, take: () => undefined }, 10);
+  // mov ecx, 15; L: inc eax; jmp M; M: inc eax; jmp N; N: dec ecx; jnz L; hlt
+  const body = [0xff, 0xc0, 0xeb, 0, 0xff, 0xc0, 0xeb, 0, 0xff, 0xc9];
+  m.write(CODE, Uint8Array.from([0xb9, ...imm32(15), ...body, 0x75, 0x100 - body.length - 2, HLT]));
+  run(CODE);
+  expect(asked).toBe(1);
 });
 
 describe('an indirect branch', () => {
