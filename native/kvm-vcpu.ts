@@ -21,7 +21,12 @@ export class KvmVcpu {
     this.#fd = fd;
     this.#run = new Uint8Array(memory.buffer, run.offset, runBytes);
     addon.mapOver(this.#run, fd.fd, 0);
-    this.handle = addon.openVcpu(fd.fd, this.#run);
+    try {
+      this.handle = addon.openVcpu(fd.fd, this.#run);
+    } catch (error) {
+      addon.unmapOver(this.#run); // it would keep the whole machine alive
+      throw error;
+    }
   }
 
   get fd(): number {

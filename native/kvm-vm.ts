@@ -80,9 +80,15 @@ export class KvmVm {
 
   /** `run`: whole pages of the arena for the vCPU's kvm_run. */
   createVcpu(id: number, memory: WebAssembly.Memory, run: Region): KvmVcpu {
-    const vcpu = new KvmVcpu(this.addon, this.addon.createVcpu(this.fd, id), memory, run, this.#runBytes);
-    this.vcpus.push(vcpu);
-    return vcpu;
+    const fd = this.addon.createVcpu(this.fd, id);
+    try {
+      const vcpu = new KvmVcpu(this.addon, fd, memory, run, this.#runBytes);
+      this.vcpus.push(vcpu);
+      return vcpu;
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
   }
 
   /** No thread runs a vCPU of it any more. May be called more than once. */

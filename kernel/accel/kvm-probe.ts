@@ -5,6 +5,7 @@
 import * as K from '#native/kvm-constants.js';
 import { KvmSystem } from '#native/kvm-system.js';
 import type { KvmVcpu } from '#native/kvm-vcpu.js';
+import type { KvmVm } from '#native/kvm-vm.js';
 
 const PAGE = 4096;
 const RUN_OFFSET = PAGE;
@@ -26,8 +27,9 @@ const MAX_RUNS = 10;
 export function probePrivilegedExecution(): boolean {
   const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES, shared: true });
   const system = KvmSystem.open();
-  const vm = system.createVm();
+  let vm: KvmVm | undefined;
   try {
+    vm = system.createVm();
     vm.addon.setTssAddress(vm.fd, 0xfffb_d000);
     const ram = new DataView(memory.buffer, RAM_OFFSET, RAM_BYTES);
     PROGRAM.forEach((byte, i) => ram.setUint8(CODE + i, byte));
@@ -45,7 +47,7 @@ export function probePrivilegedExecution(): boolean {
     }
     return false;
   } finally {
-    vm.close();
+    vm?.close();
     system.close();
   }
 }

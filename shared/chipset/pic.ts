@@ -4,7 +4,13 @@
 
 import * as C from '#shared/chipset/page-layout.js';
 import * as P from '#shared/chipset/pic-lines.js';
-import { type InterruptFabric, andChipset, loadChipset, storeChipset } from '#shared/x86/interrupt-fabric.js';
+import {
+  type InterruptFabric,
+  andChipset,
+  loadChipset,
+  orChipset,
+  storeChipset,
+} from '#shared/x86/interrupt-fabric.js';
 
 export const PIC_MASTER_PORT = 0x20;
 export const PIC_SLAVE_PORT = 0xa0;
@@ -73,6 +79,25 @@ export function picAcknowledge(fabric: InterruptFabric): number {
   const vector = loadChipset(fabric, chip + P.PIC_VECTOR_BASE) | input;
   P.propagateOutput(fabric);
   return vector;
+}
+
+/** Undoes an INTA cycle whose vector did not reach the processor; one that nothing asked for is forgotten, but for automatic EOI. */
+export function picReturn(fabric: InterruptFabric, vector: number): void {
+  const chip = [C.PIC_MASTER, C.PIC_SLAVE].find(
+    (start) => loadChipset(fabric, start + P.PIC_VECTOR_BASE) === (vector & 0xf8),
+  );
+  if (chip === undefined) return;
+  const bit = 1 << (vector & 7);
+  const isr = loadChipset(fabric, chip + P.PIC_ISR);
+  const endsByItself = (loadChipset(fabric, chip + P.PIC_FLAGS) & P.PIC_F_AUTO_EOI) !== 0;
+  if (!endsByItself && (isr & bit) === 0) return;
+  storeChipset(fabric, chip + P.PIC_ISR, isr & ~bit);
+  if ((P.levelInputs(fabric, chip) & bit) === 0) orChipset(fabric, chip + P.PIC_IRR, bit);
+  if (chip === C.PIC_SLAVE && (isr & ~bit) === 0) {
+    const master = C.PIC_MASTER + P.PIC_ISR;
+    storeChipset(fabric, master, loadChipset(fabric, master) & ~(1 << P.PIC_CASCADE));
+  }
+  P.propagateOutput(fabric);
 }
 
 function enterService(fabric: InterruptFabric, chip: number, input: number): void {

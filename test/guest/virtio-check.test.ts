@@ -9,11 +9,9 @@ import { createPrng } from '#shared/base/prng.js';
 import { buildGuestKernel, type GuestKernel } from '../support/guest-kernel.js';
 import { missingKvm } from '../support/kvm.js';
 import { startPayload, type PayloadMachine } from '../support/machine-move.js';
+import { expectedDisk, expectedLines, VIRTIO_CHECK_DISK_BYTES } from '../support/virtio-check.js';
 
 const ROUNDS = 100;
-const DISK_BYTES = 2048 * 512;
-const BATCH = 4;
-const REQUEST_BYTES = 8 * 512;
 const SEED = 20;
 const VICTIMS = ['virtio-blk-0', CONSOLE_NAME, 'virtio-rng-0', 'chipset', 'vcpu-0'];
 
@@ -29,19 +27,6 @@ afterAll(() => {
   if ('directory' in kernel) rmSync(kernel.directory, { recursive: true });
   rmSync(directory, { recursive: true });
 });
-
-/** What the payload leaves on the disk: the last round that wrote each place counts. */
-function expectedDisk(): Uint8Array {
-  const disk = new Uint8Array(DISK_BYTES);
-  for (let round = 0; round < ROUNDS; round++) {
-    for (let request = 0; request < BATCH; request++) {
-      const start = ((round * BATCH + request) * REQUEST_BYTES) % DISK_BYTES;
-      for (let at = 0; at < REQUEST_BYTES; at += 64)
-        disk[start + at] = (round * 7 + request * 13 + at + (at >> 8)) & 0xff;
-    }
-  }
-  return disk;
-}
 
 /** Until the guest has ended; the number of kills. The next one waits until the victim's replacement answers: so the guest gets on. */
 async function killOften({ machine }: PayloadMachine, ended: () => boolean): Promise<number> {
@@ -64,7 +49,7 @@ for (const accel of ['wasm', 'kvm'] as const) {
     const missing = accel === 'kvm' ? missingKvm() : undefined;
     if (missing !== undefined) return context.skip(missing);
     const disk = join(directory, `${accel}.img`);
-    writeFileSync(disk, new Uint8Array(DISK_BYTES));
+    writeFileSync(disk, new Uint8Array(VIRTIO_CHECK_DISK_BYTES));
     const payload = await startPayload({
       kernel: kernel.path,
       accel,
@@ -80,9 +65,8 @@ for (const accel of ['wasm', 'kvm'] as const) {
       expect(await exit, payload.output()).toEqual({ kind: 'debug-exit', code: 1 });
       console.log(`virtio-check under ${accel}: ${kills} kills in ${ROUNDS} rounds`);
       expect(kills).toBeGreaterThan(5);
-      const lines = Array.from({ length: ROUNDS }, (_, i) => `line ${String(i).padStart(5, '0')}\n`);
-      expect(payload.terminal()).toBe(lines.join(''));
-      expect(Buffer.compare(readFileSync(disk), expectedDisk())).toBe(0);
+      expect(payload.terminal()).toBe(expectedLines(ROUNDS));
+      expect(Buffer.compare(readFileSync(disk), expectedDisk(ROUNDS))).toBe(0);
     } finally {
       await payload.close();
     }

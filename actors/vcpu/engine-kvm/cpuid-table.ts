@@ -2,17 +2,24 @@
 
 import type { Addon } from '#native/addon.js';
 import { KVM_CPUID_FLAG_SIGNIFCANT_INDEX } from '#native/kvm-constants.js';
-import { KvmSystem } from '#native/kvm-system.js';
+import { KvmSystem, type CpuidEntry } from '#native/kvm-system.js';
 import type { CpuidContext, CpuidResult } from '#shared/x86/cpuid.js';
 import { composeCpuid } from '#shared/x86/kvm-cpuid.js';
 
 const HEADER_BYTES = 8;
 const ENTRY_BYTES = 40;
 
-export function setCpuid(addon: Addon, vcpuFd: number, context: CpuidContext, tscKhz: number): void {
+function readSupported(): CpuidEntry[] {
   const system = KvmSystem.open();
-  const entries = system.supportedCpuid();
-  system.close();
+  try {
+    return system.supportedCpuid();
+  } finally {
+    system.close();
+  }
+}
+
+export function setCpuid(addon: Addon, vcpuFd: number, context: CpuidContext, tscKhz: number): void {
+  const entries = readSupported();
   const supported = (leaf: number, subleaf: number): CpuidResult | undefined =>
     entries.find(
       (e) => e.leaf === leaf && (e.subleaf === subleaf || (e.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) === 0),

@@ -7,6 +7,8 @@ import * as K from '#native/kvm-constants.js';
 import * as S from '#shared/x86/cpu-state.js';
 
 // struct kvm_vcpu_events.
+const EVENTS_EXCEPTION_INJECTED = 0;
+const EVENTS_EXCEPTION_PENDING = 3;
 const EVENTS_INTERRUPT_INJECTED = 8;
 const EVENTS_INTERRUPT_NUMBER = 9;
 const EVENTS_INTERRUPT_SOFT = 10;
@@ -54,6 +56,24 @@ export function undeliveredVector(events: DataView): number {
   if (events.getUint8(EVENTS_INTERRUPT_INJECTED) === 0 || events.getUint8(EVENTS_INTERRUPT_SOFT) !== 0)
     return -1;
   return events.getUint8(EVENTS_INTERRUPT_NUMBER);
+}
+
+/** Whether something is on its way into the guest already. */
+export function holdsEvent(events: DataView): boolean {
+  const places = [
+    EVENTS_EXCEPTION_INJECTED,
+    EVENTS_EXCEPTION_PENDING,
+    EVENTS_INTERRUPT_INJECTED,
+    EVENTS_NMI_INJECTED,
+  ];
+  return places.some((at) => events.getUint8(at) !== 0);
+}
+
+/** An external interrupt on its way into the guest; −1: none. */
+export function setUndeliveredVector(events: DataView, vector: number): void {
+  events.setUint8(EVENTS_INTERRUPT_INJECTED, vector < 0 ? 0 : 1);
+  events.setUint8(EVENTS_INTERRUPT_NUMBER, vector < 0 ? 0 : vector);
+  events.setUint8(EVENTS_INTERRUPT_SOFT, 0);
 }
 
 export function activityToMpState(activity: number): number {

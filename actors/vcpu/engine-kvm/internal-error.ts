@@ -6,6 +6,12 @@ import * as K from '#native/kvm-constants.js';
 import type { ActorContext } from '#shared/ipc/actor.js';
 
 const INTERNAL_ERROR_EMULATION = 1;
+/** KVM_INTERNAL_ERROR_* beside it. */
+const OTHER_INTERNAL_ERRORS: Readonly<Record<number, string>> = {
+  2: 'an exception while it handled an exception',
+  3: 'an exit while it delivered an event',
+  4: 'an exit of the processor that it does not know',
+};
 const REGS_RIP = 128;
 const SREGS_CS_BASE = 0;
 const SREGS_CR0 = 224;
@@ -36,7 +42,10 @@ export function describeInternalError(
   }
   if (reason !== K.KVM_EXIT_INTERNAL_ERROR) return `KVM exited for an unknown reason ${reason}, ${where}`;
   const suberror = view.getUint32(K.RUN_EXIT, true);
-  if (suberror !== INTERNAL_ERROR_EMULATION) return `KVM internal error ${suberror}, ${where}`;
+  if (suberror !== INTERNAL_ERROR_EMULATION) {
+    const meaning = OTHER_INTERNAL_ERRORS[suberror] ?? 'see the host kernel’s log';
+    return `KVM internal error ${suberror} (${meaning}), ${where}`;
+  }
   const bytes = instructionBytes(view) ?? bytesAt(state('sregs'), rip, ram);
   return `this KVM cannot emulate the instruction at ${where}: ${bytes ?? 'bytes unknown'}`;
 }

@@ -92,9 +92,13 @@ export function lapicToPage(
 export function returnVector(page: DataView, vector: number): void {
   const word = (vector >> 5) * 4;
   const bit = 1 << (vector & 31);
-  if ((page.getInt32(L.LAPIC_ISR + word, true) & bit) === 0) return; // the 8259's
   page.setInt32(L.LAPIC_ISR + word, page.getInt32(L.LAPIC_ISR + word, true) & ~bit, true);
   page.setInt32(L.LAPIC_IRR + word, page.getInt32(L.LAPIC_IRR + word, true) | bit, true);
+}
+
+/** Of KVM's registers: whether the LAPIC has this vector in service. */
+export function isInService(registers: DataView, vector: number): boolean {
+  return ((registers.getUint32(at(R.R_ISR + (vector >> 5)), true) >>> (vector & 31)) & 1) !== 0;
 }
 
 export function apicMode(apicBase: bigint): number {

@@ -80,6 +80,8 @@ export class StateTransfer {
   /** KVM → pages. What KVM has no word for stays as it is in the pages. */
   pull(): void {
     const page = this.#state;
+    // First: KVM obeys an INIT or a SIPI that waits when it is asked for this.
+    page.setInt32(S.ACTIVITY, mpStateToActivity(this.#get('mp-state').getUint32(0, true)), true);
     regsToPage(this.#get('regs'), page);
     sregsToPage(this.#get('sregs'), page);
     fpuToPage(this.#get('xsave'), page);
@@ -87,7 +89,6 @@ export class StateTransfer {
     this.msrs.toPage(page);
     const events = this.#get('vcpu-events');
     const waiting = eventsToPage(events, page);
-    page.setInt32(S.ACTIVITY, mpStateToActivity(this.#get('mp-state').getUint32(0, true)), true);
     page.setInt32(S.EXCEPTION_VECTOR, -1, true);
     this.#pullLapic(undeliveredVector(events));
     // Whatever stands in IRR is looked at by an engine that keeps its own LAPIC.

@@ -7,11 +7,10 @@ import { type Addon, requireAddon } from '#native/addon.js';
 import * as K from '#native/kvm-constants.js';
 import { IOAPIC_BASE } from '#shared/acpi/platform.js';
 import { monotonicNs, wallNs } from '#shared/base/clock.js';
-import { picAcknowledge } from '#shared/chipset/pic.js';
 import { picHasInterrupt } from '#shared/chipset/pic-lines.js';
 import type { ActorContext } from '#shared/ipc/actor.js';
 import { CHIPSET_BOOT_NS } from '#shared/chipset/page-layout.js';
-import { lockChipset, unlockChipset, vcpuLockOwner } from '#shared/x86/chipset-lock.js';
+import { vcpuLockOwner } from '#shared/x86/chipset-lock.js';
 import { CpuReset } from '#shared/x86/cpu-reset.js';
 import * as S from '#shared/x86/cpu-state.js';
 import type { KvmLink } from '#shared/x86/host-interrupts.js';
@@ -28,6 +27,7 @@ import { createBus } from '../traced-bus.js';
 import { setCpuid } from './cpuid-table.js';
 import { describeInternalError } from './internal-error.js';
 import { ExitDecoder } from './exit-decoder.js';
+import { ExternalInterrupt } from './external-interrupt.js';
 import { IoapicRoutes } from './ioapic-routes.js';
 import { StateTransfer } from './state-transfer.js';
 
@@ -50,6 +50,8 @@ class KvmEngine implements VcpuEngine {
   readonly #decoder: ExitDecoder;
   readonly #transfer: StateTransfer;
   readonly #routes: IoapicRoutes;
+  /** Of the boot vCPU: the 8259 knows no other. */
+  readonly #external: ExternalInterrupt | undefined;
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
   readonly #pending: number;
@@ -78,17 +80,22 @@ class KvmEngine implements VcpuEngine {
     this.#decoder = new ExitDecoder(views, this.#run, this.#bus);
     this.#transfer = new StateTransfer(this.#addon, this.#fd, views, pages);
     this.#routes = new IoapicRoutes(this.#addon, link.vmFd, this.#fabric);
+    if (params.index !== 0) return;
+    this.#external = new ExternalInterrupt(this.#addon, this.#fd, this.#fabric, vcpuLockOwner(0));
   }
 
   run(): RunResult {
     const i32 = this.#i32;
     const run = this.#run;
-    const boot = this.#params.index === 0;
+    const external = this.#external;
     for (;;) {
+      if (external !== undefined && !this.#offerExternalInterrupt(external)) return 'shutdown';
       // In this order: a kick sets PENDING, then immediate_exit. See kickVcpu in native/src/vcpu.cc.
       clearRunFlag(this.#u8, run + K.RUN_IMMEDIATE_EXIT);
-      if (loadPending(i32, this.#pending) !== 0 && this.#servePending()) return this.#settle();
-      if (boot) this.#offerExternalInterrupt();
+      if (loadPending(i32, this.#pending) !== 0) {
+        if (this.#servePending()) return this.#settle();
+        continue; // the 8259 may have asked
+      }
       const reason = this.#addon.runVcpu(this.#handle);
       if (reason < 0) continue;
       if (!this.#serveWhole(reason)) return 'shutdown';
@@ -122,6 +129,7 @@ class KvmEngine implements VcpuEngine {
 
   pause(): void {
     this.#settle();
+    this.#external?.takeBack();
   }
 
   resume(): void {
@@ -138,6 +146,7 @@ class KvmEngine implements VcpuEngine {
 
   restore(saved: Uint8Array): void {
     copyPagesIn(this.#u8, this.#context.layout.vcpus[this.#params.index]!, saved);
+    this.#obeyStartup();
     this.#push();
   }
 
@@ -150,6 +159,23 @@ class KvmEngine implements VcpuEngine {
     };
   }
 
+  /** INIT and SIPI that an engine with LAPICs of its own was told and had not obeyed yet. */
+  #obeyStartup(): void {
+    const { index } = this.#params;
+    const state = this.#state;
+    const reset = new CpuReset(this.#context.memory.buffer, this.#context.layout.vcpus[index]!.state.offset);
+    const was = clearPending(this.#i32, this.#pending, S.PENDING_INIT | S.PENDING_SIPI);
+    if ((was & S.PENDING_INIT) !== 0) {
+      reset.init();
+      this.#bus.lapic.resetForInit();
+      state.setInt32(S.ACTIVITY, index === 0 ? S.ACTIVITY_RUNNING : S.ACTIVITY_WAIT_FOR_SIPI, true);
+    }
+    if ((was & S.PENDING_SIPI) === 0) return;
+    if (state.getInt32(S.ACTIVITY, true) !== S.ACTIVITY_WAIT_FOR_SIPI) return;
+    reset.sipi(state.getInt32(S.SIPI_VECTOR, true) & 0xff);
+    state.setInt32(S.ACTIVITY, S.ACTIVITY_RUNNING, true);
+  }
+
   get #state(): DataView {
     const { offset, bytes } = this.#context.layout.vcpus[this.#params.index]!.state;
     return new DataView(this.#context.memory.buffer, offset, bytes);
@@ -157,6 +183,8 @@ class KvmEngine implements VcpuEngine {
 
   /** The pages' state into KVM; the machine's clock goes on from the chipset's boot time. */
   #push(): void {
+    // Of another state.
+    this.#u8[this.#run + K.RUN_READY_FOR_INTERRUPT_INJECTION] = 0;
     if (this.#params.index === 0) {
       const bootNs = new Float64Array(
         this.#fabric.words.buffer,
@@ -228,19 +256,23 @@ class KvmEngine implements VcpuEngine {
     return (was & S.PENDING_KICK) !== 0;
   }
 
-  /** The 8259's interrupt to the boot vCPU: KVM says when its LINT0 and its flags would take one. */
-  #offerExternalInterrupt(): void {
+  /** KVM says when the vCPU's LINT0 and its flags would take the 8259's interrupt. False: the guest has shut down. */
+  #offerExternalInterrupt(external: ExternalInterrupt): boolean {
     const waiting = picHasInterrupt(this.#fabric);
-    const ready = this.#u8[this.#run + K.RUN_READY_FOR_INTERRUPT_INJECTION] !== 0;
     this.#u8[this.#run + K.RUN_REQUEST_INTERRUPT_WINDOW] = waiting ? 1 : 0;
-    if (!waiting || !ready) return;
-    const owner = vcpuLockOwner(this.#params.index);
-    lockChipset(this.#fabric, owner);
-    const vector = picAcknowledge(this.#fabric);
-    unlockChipset(this.#fabric);
-    if (vector < 0) return;
-    this.#addon.setState(this.#fd, 'interrupt', Uint8Array.of(vector, 0, 0, 0));
+    if (!waiting || !this.#isReadyForInterrupt) return true;
+    // What is left to do of the exit in hand may change that.
+    if (this.#settle() === 'shutdown') return false;
+    if (!this.#isReadyForInterrupt) return true;
+    this.#i32[this.#serving] = 1;
+    external.deliver();
+    this.#i32[this.#serving] = 0;
     this.#u8[this.#run + K.RUN_READY_FOR_INTERRUPT_INJECTION] = 0;
     this.#u8[this.#run + K.RUN_REQUEST_INTERRUPT_WINDOW] = picHasInterrupt(this.#fabric) ? 1 : 0;
+    return true;
+  }
+
+  get #isReadyForInterrupt(): boolean {
+    return this.#u8[this.#run + K.RUN_READY_FOR_INTERRUPT_INJECTION] !== 0;
   }
 }

@@ -186,6 +186,8 @@ static inline void start_cpus(u32 expected)
 {
     for (u32 i = 0; trampoline + i < trampoline_end; i++)
         ((volatile u8 *)(u64)TRAMPOLINE)[i] = trampoline[i];
+    if (!expected)
+        return;
     send_ipi(0, 0xc4500);
     for (u32 i = 0; i < 1000; i++)
         pause();

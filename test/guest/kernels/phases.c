@@ -1,11 +1,12 @@
 /*
  * A payload that computes for a while on every CPU and then says what came out: phases of SSE and integers at privilege 3,
  * of LOCK and memory at privilege 0, with the LAPIC timer ticking. Each phase starts from the last one's result, so that a
- * register lost anywhere shows at the end. Options: cpus=N, phases=N, x2apic=1.
+ * register lost anywhere shows at the end. With pic=1 the 8259's timer ticks meanwhile, and must tick still at the end. Options:
+ * cpus=N, phases=N, x2apic=1, pic=1; others=N: that many CPUs more must have finished, whoever starts them.
  */
 #include "bare64.h"
 
-enum { VECTOR_TICK = 0x41, MEMORY_ROUNDS = 400 };
+enum { VECTOR_PIT = 0x20, VECTOR_TICK = 0x41, MEMORY_ROUNDS = 400 };
 
 struct work { u64 integer, spare; u32 packed[4]; u64 pair[2]; u32 lanes[4]; u64 x87[2]; };
 
@@ -69,6 +70,27 @@ static void compute(u32 cpu)
     __atomic_fetch_add(&done, 1, __ATOMIC_SEQ_CST);
 }
 
+static void acknowledge_pic(void) { out8(0x20, 0x20); }
+
+/* 2 kHz to CPU 0, through LINT0 as ExtINT. */
+static void start_pit(void)
+{
+    out8(0x20, 0x11), out8(0x21, VECTOR_PIT), out8(0x21, 4), out8(0x21, 1);
+    out8(0x21, 0xfe);
+    handlers[VECTOR_PIT] = acknowledge_pic;
+    apic_write(APIC_LVT_LINT0, 0x700);
+    out8(0x43, 0x34), out8(0x40, 0x54), out8(0x40, 0x02);
+}
+
+/* An interrupt that was lost on its way from the 8259 stays in service there for ever. */
+static void check_pit(void)
+{
+    u32 seen = counts[VECTOR_PIT];
+    while (counts[VECTOR_PIT] - seen < 3)
+        halt();
+    report("8259: it ticks still", 1);
+}
+
 void cpu_main(u32 cpu, struct boot_info *info)
 {
     if (cpu != 0) {
@@ -87,9 +109,13 @@ void cpu_main(u32 cpu, struct boot_info *info)
     handlers[VECTOR_TICK] = tick;
     enable_apic((int)option(info, "x2apic", 0));
     put("phases: hello\n");
+    u32 pic = option(info, "pic", 0);
+    if (pic)
+        start_pit();
     start_cpus(cpus - 1);
     compute(0);
-    while (done < cpus)
+    u32 others = option(info, "others", 0);
+    while (done < cpus + others)
         pause();
     for (u32 i = 0; i < cpus; i++) {
         const u64 *words = (const u64 *)&works[i];
@@ -100,6 +126,8 @@ void cpu_main(u32 cpu, struct boot_info *info)
         if (ticks[i] == 0)
             report("no tick on CPU", i);
     }
+    if (pic)
+        check_pit();
     u64 sum = 0;
     for (u32 i = 0; i < 1024; i++)
         sum = sum * 31 + table[i];
