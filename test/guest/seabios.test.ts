@@ -139,7 +139,6 @@ test('SeaBIOS says and does the same under KVM', async (context) => {
   if (missing !== undefined) return context.skip(missing);
   const [ours, theirs] = [await runTroupe('kvm'), await runWasm()];
   const steady = ({ log }: Run): string[] => log.filter((line) => !RATE.test(line));
-  expect(ours.log.length).toBe(theirs.log.length);
   expect(steady(ours)).toEqual(steady(theirs));
   expect(ours.report).toEqual(theirs.report);
   expect(Buffer.compare(ours.disk, theirs.disk)).toBe(0);

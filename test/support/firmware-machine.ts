@@ -75,7 +75,7 @@ function installFirmware({ memory, layout, vcpus }: BuiltMachine, image: Uint8Ar
     length: 1,
     actor: UART_NAME,
     base: 0, // THR
-    write: 'posted',
+    write: 'call', // what two CPUs post comes in any order
     shadow: { start: 0, offset: DEBUG_PORT_SHADOW, length: 1 },
   });
   (vcpus[0]!.seed.params as { initial: VcpuParams['initial'] }).initial = RESET;
