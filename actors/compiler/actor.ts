@@ -13,22 +13,31 @@ import { signalWord } from '#shared/ipc/doorbell.js';
 import type { MailboxReceiver } from '#shared/ipc/mailbox.js';
 import { MailboxSender } from '#shared/ipc/mailbox.js';
 import { mailboxName } from '#shared/memory/machine-layout.js';
+import { HeadFilter } from '#shared/translate/head-filter.js';
 import { ShapeIndex } from '#shared/translate/region.js';
-import { type RegionRequest, decodeRegionRequest } from '#shared/translate/region-request.js';
-import type { CompiledModule, CompiledRegion } from '#shared/translate/region-service.js';
+import { decodeRegionRequest } from '#shared/translate/region-request.js';
+import {
+  type CompiledModule,
+  type CompiledRegion,
+  MODULE_ID_BYTES,
+} from '#shared/translate/region-service.js';
 import { PENDING, PENDING_REGION } from '#shared/x86/cpu-state.js';
 import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 import { CacheFile } from './cache-file.js';
-import { CodeStore } from './code-store.js';
+import { type AskedRegion, CodeStore, type FoundRegion } from './code-store.js';
 import {
   ANSWER_KIND,
+  ASK_BYTES,
+  ASK_KIND,
   CACHE_LIMIT_BYTES,
   type CompilerParams,
   REQUEST_HEADER_BYTES,
   REQUEST_KIND,
   answerBytes,
   encodeAnswer,
+  headFilterRegion,
 } from './protocol.js';
+import { yieldToVcpus } from './priority.js';
 import { createWarmer } from './warmer.js';
 
 /** Requests of one vCPU that go into one module. */
@@ -47,24 +56,30 @@ interface Client {
   readonly unsent: CompiledModule[];
 }
 
-interface Asked {
+interface Asked extends AskedRegion {
   readonly ticket: number;
-  readonly address: bigint;
-  readonly key: string;
-  readonly request: RegionRequest;
+}
+
+/** Who asks for what there is. */
+interface Wanted {
+  readonly ticket: number;
+  readonly head: number;
 }
 
 export function createCompiler(ctx: ActorContext): ActorBehaviour {
   const { vcpus, cacheFolder, symbolsPath, statistics } = ctx.params as CompilerParams;
   const { views } = ctx;
+  yieldToVcpus();
   const clients = vcpus.map((name, index) => openClient(ctx, name, index));
   const { shapes, engineVersion } = loadIndex();
   const cache = cacheFolder === undefined ? undefined : openCache(ctx, cacheFolder, engineVersion);
+  const heads = new HeadFilter(views.buffer, headFilterRegion(ctx.statePage));
   const store = new CodeStore({
     shapes: () => new ShapeIndex(SEMANTICS, shapes),
     routines: ROUTINES,
     warm: createWarmer(ctx.memory),
     beat: ctx.beat,
+    onHead: (head) => heads.add(head),
     limitBytes: STORE_BYTES,
     nameOf: createNamer(symbolsPath),
     cache,
@@ -90,19 +105,22 @@ export function createCompiler(ctx: ActorContext): ActorBehaviour {
     send(client);
     if (client.unsent.length > 0) return false;
     const asked: Asked[] = [];
-    for (let n = 0, bytes = 0; n < BATCH && bytes < BATCH_BYTES; n++) {
+    const wanted: Wanted[] = [];
+    let n = 0;
+    for (let bytes = 0; n < BATCH && bytes < BATCH_BYTES; n++) {
       const payload = client.receiver.peek();
       if (payload < 0) break;
       const { kind, length } = client.receiver;
       bytes += length;
-      const message =
-        kind === REQUEST_KIND ? readRequest(views.u8.slice(payload, payload + length)) : undefined;
-      if (message !== undefined) asked.push(message);
+      const message = views.u8.slice(payload, payload + length);
       client.receiver.complete();
+      const request = kind === REQUEST_KIND ? readRequest(message) : undefined;
+      if (request !== undefined) asked.push(request);
+      if (kind === ASK_KIND && length === ASK_BYTES) wanted.push(readWanted(message));
     }
-    if (asked.length === 0) return false;
+    if (n === 0) return false;
     ctx.failpoint('compile');
-    client.unsent.push(...answer(store, asked));
+    client.unsent.push(...answer(store, asked, wanted));
     counters?.write(store);
     send(client);
     return true;
@@ -153,28 +171,39 @@ function openClient(ctx: ActorContext, vcpu: string, index: number): Client {
   };
 }
 
+function readWanted(message: Uint8Array): Wanted {
+  const view = new DataView(message.buffer, message.byteOffset);
+  return { ticket: view.getUint32(0, true), head: view.getUint32(4, true) };
+}
+
 function readRequest(message: Uint8Array): Asked | undefined {
   if (message.length < REQUEST_HEADER_BYTES) return undefined;
   const view = new DataView(message.buffer, message.byteOffset);
   const ticket = view.getUint32(0, true);
-  const address = view.getBigUint64(4, true);
+  const exact = view.getUint32(4, true) === 1;
+  const address = view.getBigUint64(8, true);
   const bytes = message.slice(REQUEST_HEADER_BYTES);
   const request = decodeRegionRequest(bytes);
   if (request === undefined) return undefined;
-  return { ticket, address, key: createHash('sha256').update(bytes).digest('hex'), request };
+  return { ticket, exact, address, key: createHash('sha256').update(bytes).digest('hex'), request };
 }
 
-/** Answers to some requests, one for each module that they are in. */
-function answer(store: CodeStore, asked: readonly Asked[]): CompiledModule[] {
-  const found = store.find(asked);
+/** Answers to requests and to those who ask what there is, one for each module that they are in. */
+function answer(store: CodeStore, asked: readonly Asked[], wanted: readonly Wanted[]): CompiledModule[] {
   const modules = new Map<string, { bytes: Uint8Array<ArrayBuffer>; regions: CompiledRegion[] }>();
-  found.forEach(({ module, index, links }, i) => {
-    let entry = modules.get(module.id);
-    if (entry === undefined) modules.set(module.id, (entry = { bytes: module.bytes, regions: [] }));
-    entry.regions.push({ ticket: asked[i]!.ticket, index, links });
-  });
+  const add = (ticket: number, found: FoundRegion | undefined): void => {
+    const { id, bytes } = found?.region.module ?? NO_MODULE;
+    let entry = modules.get(id);
+    if (entry === undefined) modules.set(id, (entry = { bytes, regions: [] }));
+    const { index, links } = found?.region ?? { index: -1, links: 0 };
+    entry.regions.push({ ticket, index, links, offered: found?.offered });
+  };
+  store.find(asked).forEach((found, i) => add(asked[i]!.ticket, found));
+  for (const { ticket, head } of wanted) add(ticket, store.offer(head));
   return [...modules].map(([id, { bytes, regions }]) => ({ id, bytes, regions }));
 }
+
+const NO_MODULE = { id: '0'.repeat(2 * MODULE_ID_BYTES), bytes: new Uint8Array(0) };
 
 /** What the build says of its interpreter: the shapes in table order, and the version of all that makes code. */
 function loadIndex(): { readonly shapes: readonly string[]; readonly engineVersion: string } {

@@ -4,11 +4,12 @@
 // anew from its good part.
 //
 //   header   8 bytes magic, u32 format, u32 0, 32 bytes engine version
-//   record   u32 ×4: magic, bytes of the record, regions, bytes of the module; 16 bytes sum of the module, 16 bytes sum of all
-//            that describes it; for each region 32 bytes key, i32 index, i32 links; then the module
+//   record   u32 ×4: magic, bytes of the record, regions, bytes of the module; 16 bytes sum of the body, 16 bytes sum of all
+//            that describes it; for each region 32 bytes key, i32 index, i32 links, u32 head, u32 bytes of its request; then the body:
+//            the module and the requests
 //
-// Keys are SHA-256 of a request (shared/translate/region-request.ts); sums are the first 16 bytes of a SHA-256. Reading the
-// file reads the descriptions only; a module's sum is checked when it is first used.
+// Keys are SHA-256 of a request (shared/translate/region-request.ts), heads its `headHash`; sums are the first 16 bytes of a SHA-256. Reading the
+// file reads the descriptions only; a body's sum is checked when it is first used.
 
 import { createHash } from 'node:crypto';
 import {
@@ -33,6 +34,8 @@ export interface CachedRegion {
   /** −1: cannot be compiled. */
   readonly index: number;
   readonly links: number;
+  /** u32: what its region starts with. */
+  readonly head: number;
 }
 
 /** Where a module is in the file. */
@@ -40,7 +43,15 @@ export interface CachedModule {
   readonly regions: readonly CachedRegion[];
   readonly position: number;
   readonly length: number;
+  /** Of the regions' requests, which lie behind the module. */
+  readonly requestLengths: readonly number[];
   readonly sum: Buffer;
+}
+
+export interface CachedBody {
+  readonly module: Uint8Array<ArrayBuffer>;
+  /** In the regions' order. */
+  readonly requests: readonly Uint8Array[];
 }
 
 export interface CacheFileOptions {
@@ -54,12 +65,12 @@ export interface CacheFileOptions {
 }
 
 const MAGIC = Buffer.from('TroupeRC');
-const FORMAT = 1;
+const FORMAT = 2;
 const HEADER_BYTES = 48;
 const RECORD_MAGIC = 0x4e475254;
 const SUM_BYTES = 16;
 const RECORD_HEADER_BYTES = 16 + 2 * SUM_BYTES;
-const ENTRY_BYTES = 40;
+const ENTRY_BYTES = 48;
 const MAX_REGIONS = 64;
 /** Files of other engine versions that are kept. */
 const KEPT_VERSIONS = 2;
@@ -83,20 +94,25 @@ export class CacheFile {
     return { file, modules };
   }
 
-  /** The module's bytes; undefined when they are not what was written. */
-  read(module: CachedModule): Uint8Array<ArrayBuffer> | undefined {
+  /** What was written; undefined when it is something else now. */
+  read(module: CachedModule): CachedBody | undefined {
     if (this.#file < 0) return undefined;
-    const bytes = new Uint8Array(module.length);
-    const whole = this.#guard('cannot be read', () => readWhole(this.#file, bytes, module.position));
-    if (whole === true && sumOf(bytes).equals(module.sum)) return bytes;
-    this.#o.complain('a module in the translation cache is damaged');
-    return undefined;
+    const { length, position, requestLengths } = module;
+    const bytes = new Uint8Array(requestLengths.reduce((sum, part) => sum + part, length));
+    const whole = this.#guard('cannot be read', () => readWhole(this.#file, bytes, position));
+    if (whole !== true || !sumOf(bytes).equals(module.sum)) {
+      this.#o.complain('a module in the translation cache is damaged');
+      return undefined;
+    }
+    let end = length;
+    const requests = requestLengths.map((part) => bytes.slice(end, (end += part)));
+    return { module: bytes.slice(0, length), requests };
   }
 
   /** Adds a module. What does not fit begins the file anew. */
-  append(module: Uint8Array, regions: readonly CachedRegion[]): void {
+  append(module: Uint8Array, regions: readonly CachedRegion[], requests: readonly Uint8Array[]): void {
     if (this.#file < 0 || regions.length > MAX_REGIONS) return;
-    const record = encodeRecord(module, regions);
+    const record = encodeRecord(module, regions, requests);
     if (HEADER_BYTES + record.length > this.#o.limitBytes) return;
     this.#guard('takes no more', () => {
       // Others may have added to it.
@@ -226,22 +242,28 @@ function sumOf(...parts: readonly Uint8Array[]): Buffer {
   return hash.digest().subarray(0, SUM_BYTES);
 }
 
-function encodeRecord(module: Uint8Array, regions: readonly CachedRegion[]): Buffer {
+function encodeRecord(
+  module: Uint8Array,
+  regions: readonly CachedRegion[],
+  requests: readonly Uint8Array[],
+): Buffer {
   const described = RECORD_HEADER_BYTES + regions.length * ENTRY_BYTES;
-  const record = Buffer.alloc(described + module.length);
-  [RECORD_MAGIC, record.length, regions.length, module.length].forEach((word, i) =>
-    record.writeUInt32LE(word, i * 4),
+  const description = Buffer.alloc(described);
+  const body = Buffer.concat([module, ...requests]);
+  [RECORD_MAGIC, described + body.length, regions.length, module.length].forEach((word, i) =>
+    description.writeUInt32LE(word, i * 4),
   );
-  sumOf(module).copy(record, 16);
-  regions.forEach(({ key, index, links }, i) => {
+  sumOf(body).copy(description, 16);
+  regions.forEach(({ key, index, links, head }, i) => {
     const at = RECORD_HEADER_BYTES + i * ENTRY_BYTES;
-    record.write(key, at, 'hex');
-    record.writeInt32LE(index, at + 32);
-    record.writeInt32LE(links, at + 36);
+    description.write(key, at, 'hex');
+    description.writeInt32LE(index, at + 32);
+    description.writeInt32LE(links, at + 36);
+    description.writeUInt32LE(head, at + 40);
+    description.writeUInt32LE(requests[i]!.length, at + 44);
   });
-  descriptionSum(record.subarray(0, described)).copy(record, 16 + SUM_BYTES);
-  record.set(module, described);
-  return record;
+  descriptionSum(description).copy(description, 16 + SUM_BYTES);
+  return Buffer.concat([description, body]);
 }
 
 /** Of all that describes a record but the sum itself. */
@@ -264,22 +286,22 @@ function readRecord(
     number,
   ];
   const described = RECORD_HEADER_BYTES + count * ENTRY_BYTES;
-  if (magic !== RECORD_MAGIC || described > most || length !== described + moduleBytes) return undefined;
-  if (position + length > fileBytes) return undefined;
+  if (magic !== RECORD_MAGIC || described > most || position + length > fileBytes) return undefined;
   const description = bytes.subarray(0, described);
   if (!descriptionSum(description).equals(bytes.subarray(16 + SUM_BYTES, RECORD_HEADER_BYTES)))
     return undefined;
-  const regions = Array.from({ length: count }, (_, i) => {
-    const at = RECORD_HEADER_BYTES + i * ENTRY_BYTES;
-    return {
-      key: bytes.toString('hex', at, at + 32),
-      index: bytes.readInt32LE(at + 32),
-      links: bytes.readInt32LE(at + 36),
-    };
-  });
+  const entries = Array.from({ length: count }, (_, i) => RECORD_HEADER_BYTES + i * ENTRY_BYTES);
+  const regions = entries.map((at) => ({
+    key: bytes.toString('hex', at, at + 32),
+    index: bytes.readInt32LE(at + 32),
+    links: bytes.readInt32LE(at + 36),
+    head: bytes.readUInt32LE(at + 40),
+  }));
+  const requestLengths = entries.map((at) => bytes.readUInt32LE(at + 44));
+  if (length !== requestLengths.reduce((sum, part) => sum + part, described + moduleBytes)) return undefined;
   const sum = Buffer.from(bytes.subarray(16, 16 + SUM_BYTES));
   return {
-    module: { regions, position: position + described, length: moduleBytes, sum },
+    module: { regions, position: position + described, length: moduleBytes, requestLengths, sum },
     end: position + length,
   };
 }

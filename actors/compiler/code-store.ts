@@ -4,7 +4,7 @@
 
 import { buildRegionModule } from '#shared/translate/region-module.js';
 import type { ShapeIndex } from '#shared/translate/region.js';
-import type { RegionRequest } from '#shared/translate/region-request.js';
+import { type RegionRequest, decodeRegionRequest, headHashOf } from '#shared/translate/region-request.js';
 import { moduleId } from '#shared/translate/region-service.js';
 import type { RoutineTable } from '#shared/translate/routine.js';
 import type { CacheFile, CachedModule, CachedRegion } from './cache-file.js';
@@ -18,6 +18,8 @@ export interface StoredModule {
 export interface AskedRegion {
   readonly key: string;
   readonly request: RegionRequest;
+  /** Another region with the same head won't do. */
+  readonly exact: boolean;
   /** Of its start, where it is asked for first: equal code may lie elsewhere too. */
   readonly address: bigint;
 }
@@ -27,6 +29,13 @@ export interface StoredRegion {
   readonly module: StoredModule;
   readonly index: number;
   readonly links: number;
+  readonly request: Uint8Array;
+}
+
+/** An answer to a request: its own region, or one that starts in the same way. */
+export interface FoundRegion {
+  readonly region: StoredRegion;
+  readonly offered: RegionRequest | undefined;
 }
 
 export interface CodeStoreParts {
@@ -39,17 +48,24 @@ export interface CodeStoreParts {
   readonly beat: () => void;
   /** What profiles call a region that starts there. */
   readonly nameOf: (address: bigint) => string;
-  /** Of modules kept. */
+  /** There is a region with such a head. */
+  readonly onHead: (head: number) => void;
+  /** Of modules and requests kept. */
   readonly limitBytes: number;
   /** What earlier boots compiled; absent without a cache. */
   readonly cache?: { readonly file: CacheFile; readonly modules: readonly CachedModule[] } | undefined;
 }
+
+/** Regions with the same head that are remembered. */
+const MAX_ALIKE = 4;
 
 export class CodeStore {
   readonly #p: CodeStoreParts;
   readonly #regions = new Map<string, StoredRegion>();
   /** Modules of the cache file, by the keys of their regions, until one is used. */
   readonly #cached = new Map<string, CachedModule>();
+  /** Keys of the regions that start in the same way, by the hash of that; some may be gone. */
+  readonly #heads = new Map<number, Set<string>>();
   #bytes = 0;
   #shapes: ShapeIndex | undefined;
   /** Statistics. */
@@ -62,7 +78,10 @@ export class CodeStore {
   constructor(parts: CodeStoreParts) {
     this.#p = parts;
     for (const module of parts.cache?.modules ?? [])
-      for (const { key } of module.regions) this.#cached.set(key, module);
+      for (const { key, index, head } of module.regions) {
+        this.#cached.set(key, module);
+        if (index >= 0) this.#noteHead(head, key);
+      }
   }
 
   /** Regions that the cache file has and nobody has asked for yet. */
@@ -71,19 +90,49 @@ export class CodeStore {
   }
 
   /** The code for each request; those not known yet are compiled into one module. */
-  find(requests: readonly AskedRegion[]): StoredRegion[] {
+  find(requests: readonly AskedRegion[]): FoundRegion[] {
     // What is found is noted at once: room for what is compiled then may take it out of the store.
-    const found = new Map<string, StoredRegion>();
+    const found = new Map<string, FoundRegion>();
     const missing = new Map<string, AskedRegion>();
     for (const asked of requests) {
-      const region = this.#take(asked.key);
-      if (region !== undefined) found.set(asked.key, region);
-      else if (!missing.has(asked.key)) missing.set(asked.key, asked);
+      const { key } = asked;
+      if (found.has(key) || missing.has(key)) continue;
+      const region = this.#take(key);
+      const known = region === undefined ? this.#similar(asked) : { region, offered: undefined };
+      if (known === undefined) missing.set(key, asked);
+      else found.set(key, known);
     }
     this.reused += requests.length - missing.size;
     if (missing.size > 0) this.#compile(missing);
-    for (const key of missing.keys()) found.set(key, this.#regions.get(key)!);
+    for (const key of missing.keys()) found.set(key, { region: this.#regions.get(key)!, offered: undefined });
     return requests.map(({ key }) => found.get(key)!);
+  }
+
+  /** The largest region with such a head; undefined when there is none. */
+  offer(head: number): FoundRegion | undefined {
+    const keys = this.#heads.get(head);
+    let best: FoundRegion | undefined;
+    for (const key of keys ?? []) {
+      const region = this.#take(key);
+      const offered = region === undefined ? undefined : decodeRegionRequest(region.request);
+      if (region === undefined || offered === undefined) keys!.delete(key);
+      else if (offered.nodes.length > (best?.offered?.nodes.length ?? 0)) best = { region, offered };
+    }
+    return best;
+  }
+
+  /** What another vCPU had compiled for the same head is as good when it is not much smaller. */
+  #similar({ request, exact }: AskedRegion): FoundRegion | undefined {
+    if (exact) return undefined;
+    const found = this.offer(headHashOf(request));
+    return (found?.offered?.nodes.length ?? 0) * 2 >= request.nodes.length ? found : undefined;
+  }
+
+  #noteHead(head: number, key: string): void {
+    const keys = this.#heads.get(head);
+    if (keys === undefined) this.#heads.set(head, new Set([key]));
+    else if (keys.size < MAX_ALIKE) keys.add(key);
+    this.#p.onHead(head);
   }
 
   /** A region that there is, as the one used last. */
@@ -103,12 +152,15 @@ export class CodeStore {
     const requests = asked.map(({ request }) => request);
     const labels = asked.map(({ address }) => this.#p.nameOf(address));
     const { bytes, regions } = buildRegionModule(requests, this.#shapes, routines, beat, labels);
-    const described = [...missing.keys()].map((key, i): CachedRegion => {
+    const described = asked.map(({ key, request }, i): CachedRegion => {
       const region = regions[i];
-      return { key, index: region === undefined ? -1 : i, links: region?.links ?? 0 };
+      const head = headHashOf(request);
+      if (region !== undefined) this.#noteHead(head, key);
+      return { key, index: region === undefined ? -1 : i, links: region?.links ?? 0, head };
     });
-    this.#keep(bytes, described);
-    cache?.file.append(bytes, described);
+    const kept = requests.map((request) => request.bytes);
+    this.#keep(bytes, described, kept);
+    cache?.file.append(bytes, described, kept);
     this.compiled += missing.size;
     this.compileMs += performance.now() - start;
   }
@@ -119,11 +171,11 @@ export class CodeStore {
     if (found === undefined) return false;
     for (const region of found.regions)
       if (this.#cached.get(region.key) === found) this.#cached.delete(region.key);
-    const bytes = this.#p.cache?.file.read(found);
-    if (bytes === undefined) return false;
+    const body = this.#p.cache?.file.read(found);
+    if (body === undefined) return false;
     try {
-      if (!exportsAll(bytes, found.regions)) return false;
-      this.#keep(bytes, found.regions);
+      if (!exportsAll(body.module, found.regions)) return false;
+      this.#keep(body.module, found.regions, body.requests);
     } catch (error) {
       // Well formed once: another version of V8 may think otherwise.
       if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return false;
@@ -133,15 +185,22 @@ export class CodeStore {
     return true;
   }
 
-  #keep(bytes: Uint8Array<ArrayBuffer>, regions: readonly CachedRegion[]): void {
+  #keep(
+    bytes: Uint8Array<ArrayBuffer>,
+    regions: readonly CachedRegion[],
+    requests: readonly Uint8Array[],
+  ): void {
     const { warm, beat, limitBytes } = this.#p;
     const module = new WebAssembly.Module(bytes);
     warm(module);
     beat();
     const stored: StoredModule = { id: moduleId(bytes), bytes, module };
-    this.#bytes += bytes.length;
-    if (this.#bytes > limitBytes) this.#shrink(bytes.length);
-    for (const { key, index, links } of regions) this.#regions.set(key, { module: stored, index, links });
+    const size = requests.reduce((sum, request) => sum + request.length, bytes.length);
+    this.#bytes += size;
+    if (this.#bytes > limitBytes) this.#shrink(size);
+    regions.forEach(({ key, index, links }, i) =>
+      this.#regions.set(key, { module: stored, index, links, request: requests[i]! }),
+    );
   }
 
   /** Lets the older half go. */
@@ -149,7 +208,8 @@ export class CodeStore {
     const keys = [...this.#regions.keys()];
     for (const key of keys.slice(0, keys.length >> 1)) this.#regions.delete(key);
     const kept = new Set([...this.#regions.values()].map((region) => region.module));
-    this.#bytes = [...kept].reduce((sum, module) => sum + module.bytes.length, newBytes);
+    const left = [...this.#regions.values()].reduce((sum, { request }) => sum + request.length, newBytes);
+    this.#bytes = [...kept].reduce((sum, module) => sum + module.bytes.length, left);
   }
 }
 

@@ -21,6 +21,7 @@ const ROWS: readonly Row[] = [
   ['  dropped', count('blocksDropped')],
   ['regions requested', count('regionsRequested')],
   ['  installed', count('regionsInstalled')],
+  ['  formed elsewhere', count('regionsAdopted')],
   ['  live', count('regionsLive')],
   ['  evicted', count('regionsEvicted')],
   ['  late (the code had changed)', count('regionsLate')],

@@ -10,6 +10,8 @@ export const VCPU_COUNTERS = [
   'blocksDropped',
   'regionsRequested',
   'regionsInstalled',
+  /** Of those installed: formed by another vCPU or in another boot. */
+  'regionsAdopted',
   'regionsLive',
   'regionsEvicted',
   'regionsLate',

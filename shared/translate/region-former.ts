@@ -2,29 +2,17 @@
 // across pages, and into the functions that it calls (whose returns then lead back), over blocks that the interpreter has decoded, which means that they ran. The blocks of the
 // function itself come first, so that a loop is whole before what it calls is taken in.
 
+import { TRAIT_BRANCH, TRAIT_CALL, TRAIT_INDIRECT, TRAIT_JUMP, TRAIT_RETURN } from './handler-traits.js';
 import { HANDLER_NEXT_BLOCK } from './interpreter-module.js';
+import { LINK_NEXT, LINK_TAKEN, RECORD_BYTES, RECORD_HANDLER } from './op-record.js';
 import {
-  TRAIT_BRANCH,
-  TRAIT_CALL,
-  TRAIT_INDIRECT,
-  TRAIT_JUMP,
-  TRAIT_KILLS_FLAGS,
-  TRAIT_LONG,
-  TRAIT_READS_FLAGS,
-  TRAIT_RETURN,
-} from './handler-traits.js';
-import {
-  INDIRECT_TARGETS,
-  INDIRECT_TARGET_COUNT,
-  LINK_NEXT,
-  LINK_NEXT_DELTA,
-  LINK_TAKEN,
-  LINK_TAKEN_DELTA,
-  RECORD_BYTES,
-  RECORD_HANDLER,
-  RECORD_IP_OFFSET,
-  RECORD_LENGTH,
-} from './op-record.js';
+  type Ending,
+  NO_TARGET,
+  type RegionSource,
+  type RegionSourceBlock,
+  killsFlags,
+  readEnding,
+} from './region-ending.js';
 import {
   MAX_REGION_NODES,
   MAX_REGION_SLOTS,
@@ -35,27 +23,7 @@ import {
   writeTargetNodes,
 } from './region-request.js';
 
-/** A decoded block as the former sees it. */
-export interface FormerBlock {
-  /** Arena offset of the first record behind the heat counter. */
-  readonly record: number;
-  /** Slots from there. */
-  readonly slots: number;
-  /** Arena address of the page that its code lies in. */
-  readonly page: number;
-  /** Of a block of one instruction that crosses into another page: that page's; −1 for others. */
-  readonly crossing: number;
-}
-
-export interface RegionSource<B extends FormerBlock> {
-  readonly view: DataView;
-  /** By handler index; see handler-traits.ts. */
-  readonly traits: Uint8Array;
-  /** The block at a distance from the region's start, when it is decoded and where its page is mapped is known. */
-  blockAt(delta: number): B | undefined;
-}
-
-export interface FormedRegion<B extends FormerBlock> {
+export interface FormedRegion<B extends RegionSourceBlock> {
   readonly request: RegionRequest;
   /** Each once. */
   readonly blocks: readonly B[];
@@ -97,17 +65,7 @@ interface Target {
   readonly frame: Frame;
 }
 
-/** How a block ends. Distances are from the region's start. */
-interface Ending {
-  readonly kind: number;
-  readonly slots: number;
-  readonly taken: number;
-  readonly next: number;
-  /** Where an indirect branch has gone, nearest first. */
-  readonly seen?: readonly number[];
-}
-
-export class RegionFormer<B extends FormerBlock> {
+export class RegionFormer<B extends RegionSourceBlock> {
   readonly #source: RegionSource<B>;
   readonly #drafts: Draft<B>[] = [];
   readonly #places = new Map<Frame, Map<number, number>>();
@@ -154,7 +112,7 @@ export class RegionFormer<B extends FormerBlock> {
   #take({ delta, frame }: Target): void {
     const block = this.#source.blockAt(delta);
     if (block === undefined) return;
-    const ending = this.#readEnding(block, delta);
+    const ending = readEnding(this.#source, block, delta);
     if (ending === undefined || this.#slots + ending.slots > MAX_REGION_SLOTS) return;
     if (frame.depth > 0 && frame.slots + ending.slots > MAX_INLINED_SLOTS) return;
     const page = this.#pageIndex(block.page);
@@ -163,7 +121,7 @@ export class RegionFormer<B extends FormerBlock> {
     this.#slots += ending.slots;
     frame.slots += ending.slots;
     const { takenTarget, nextTarget, seenTargets } = this.#targets(ending, frame);
-    const flagsDead = (target: number, bit: number): number => (this.#killsFlags(target) ? bit : 0);
+    const flagsDead = (target: number, bit: number): number => (killsFlags(this.#source, target) ? bit : 0);
     const direct =
       (ending.kind & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL)) !== 0 && ending.seen === undefined;
     const bits =
@@ -219,63 +177,6 @@ export class RegionFormer<B extends FormerBlock> {
     };
   }
 
-  /** Undefined when a record is none that a region can hold (dropped, undefined, legacy). */
-  #readEnding(block: B, delta: number): Ending | undefined {
-    const { view, traits } = this.#source;
-    const end = block.record + block.slots * RECORD_BYTES;
-    for (let record = block.record, slots = 1; record < end; record += RECORD_BYTES, slots++) {
-      const handler = view.getUint32(record + RECORD_HANDLER, true);
-      if (handler === HANDLER_NEXT_BLOCK)
-        return {
-          kind: 0,
-          slots: slots + 1,
-          taken: NO_TARGET,
-          next: delta + view.getInt32(record + LINK_NEXT_DELTA, true),
-        };
-      const trait = traits[handler] ?? 0;
-      if ((trait & TRAIT_LONG) === 0) return undefined;
-      if ((trait & TRAIT_INDIRECT) !== 0) return this.#readIndirect(record, trait, slots + 1, delta);
-      if ((trait & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL)) !== 0)
-        return {
-          kind: trait,
-          slots: slots + 1,
-          taken: delta + view.getInt32(record + LINK_TAKEN_DELTA, true),
-          next: delta + view.getInt32(record + LINK_NEXT_DELTA, true),
-        };
-      if (record + RECORD_BYTES === end)
-        return { kind: trait & TRAIT_RETURN, slots, taken: NO_TARGET, next: NO_TARGET };
-    }
-    return undefined;
-  }
-
-  /** The interpreter has noted targets behind the record. */
-  #readIndirect(record: number, kind: number, slots: number, delta: number): Ending {
-    const { view } = this.#source;
-    const seen: number[] = [];
-    for (let i = 0; i < INDIRECT_TARGET_COUNT; i++) {
-      const distance = view.getInt32(record + INDIRECT_TARGETS + i * 4, true);
-      if (distance !== 0) seen.push(delta + distance);
-    }
-    const next =
-      delta + view.getUint16(record + RECORD_IP_OFFSET, true) + view.getUint8(record + RECORD_LENGTH);
-    return { kind, slots, taken: NO_TARGET, next, seen: seen.sort((a, b) => a - b) };
-  }
-
-  /** Whether the code at `delta` overwrites the flags before it may read them. */
-  #killsFlags(delta: number): boolean {
-    const block = this.#source.blockAt(delta);
-    if (block === undefined) return false;
-    const { view, traits } = this.#source;
-    const end = block.record + block.slots * RECORD_BYTES;
-    for (let record = block.record; record < end; record += RECORD_BYTES) {
-      const trait = traits[view.getUint32(record + RECORD_HANDLER, true)] ?? 0;
-      if ((trait & TRAIT_LONG) === 0 || (trait & TRAIT_READS_FLAGS) !== 0) return false;
-      if ((trait & TRAIT_KILLS_FLAGS) !== 0) return true;
-      if ((trait & (TRAIT_JUMP | TRAIT_BRANCH | TRAIT_CALL | TRAIT_RETURN)) !== 0) return false;
-    }
-    return false;
-  }
-
   /** 0 for the region's own page, else 1 + its index; −1 when there are too many. */
   #pageIndex(page: number): number {
     if (this.#drafts.length === 0) this.#pages.push(page);
@@ -321,9 +222,6 @@ export class RegionFormer<B extends FormerBlock> {
     };
   }
 }
-
-/** No code lies so far away. */
-const NO_TARGET = 0x7fff_ffff;
 
 /** The record pointers of a block's last link slot are the vCPU's own. False when that slot holds an indirect branch's targets. */
 function clearLinks(traits: Uint8Array, view: DataView, slots: number): boolean {

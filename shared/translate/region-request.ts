@@ -93,6 +93,24 @@ export function encodeRegionRequest(
   return { nodes: placed, extraPages, pageOffset, bytes, view };
 }
 
+/**
+ * Names, with few others by chance, what a region may start with: a block's records (those behind the heat counter, at `record`) but the
+ * last slot, in which a branch keeps what it has seen, and the block's place in its page. A u32.
+ */
+export function headHash(view: DataView, record: number, slots: number, pageOffset: number): number {
+  let hash = pageOffset;
+  const words = Math.max(1, slots - 1) * (RECORD_BYTES / 4);
+  for (let i = 0; i < words; i++)
+    hash = Math.imul(hash ^ view.getInt32(record + i * 4, true), 0x01000193) ^ (hash >>> 15);
+  return hash >>> 0;
+}
+
+/** {@link headHash} of the region that a request asks for. */
+export function headHashOf({ nodes, view, pageOffset }: RegionRequest): number {
+  const head = nodes[0]!;
+  return headHash(view, head.records, head.slots, pageOffset);
+}
+
 /** Reads a request back; undefined when the bytes are none (torn, foreign, of another version). */
 export function decodeRegionRequest(bytes: Uint8Array): RegionRequest | undefined {
   if (bytes.length < HEADER_BYTES) return undefined;

@@ -14,6 +14,8 @@ export interface CompiledRegion {
   readonly index: number;
   /** Words of its data: extra pages, then links. */
   readonly links: number;
+  /** What it was made of, when that is not what was submitted: the asker must see whether it is right (region-match.ts). */
+  readonly offered?: RegionRequest | undefined;
 }
 
 export interface CompiledModule {
@@ -33,8 +35,21 @@ export function moduleId(bytes: Uint8Array): string {
 }
 
 export interface RegionService {
-  /** False when it takes no more for now. `address`: where the region starts, for its name in profiles and no more. */
-  submit(ticket: number, request: RegionRequest, address: bigint): boolean;
+  /**
+   * Asks for a region's code; false when it takes no more for now. `exact`: another region with the same head won't do. `address`: where the
+   * region starts, for its name in profiles and no more.
+   */
+  submit(ticket: number, request: RegionRequest, exact: boolean, address: bigint): boolean;
   /** The oldest answer that was not taken yet. */
   take(): CompiledModule | undefined;
+  /** Absent where nothing is kept. */
+  readonly offers?: RegionOffers | undefined;
+}
+
+/** What was compiled before: by other vCPUs, in other boots. Regions are known by their heads (`headHash`). */
+export interface RegionOffers {
+  /** False: there is none with such a head. */
+  mayHave(head: number): boolean;
+  /** Asks for one, which the answer offers; its index is −1 when there is none. False when no more can be asked for now. */
+  ask(ticket: number, head: number): boolean;
 }

@@ -36,6 +36,20 @@ export interface Block {
   readonly crossing: number;
   /** Its records are good: not dropped since. */
   live: boolean;
+  /** The compiler was asked for a region that begins with it, whoever had it made. */
+  asked: boolean;
+  /** No region but one formed from here will do. */
+  exact: boolean;
+}
+
+export function createBlock(
+  record: number,
+  slots: number,
+  address: number,
+  mode: number,
+  crossing: number,
+): Block {
+  return { record, slots, address, mode, crossing, live: true, asked: false, exact: false };
 }
 
 const PAGE = 4096;

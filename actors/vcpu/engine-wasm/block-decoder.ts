@@ -142,9 +142,7 @@ export class BlockDecoder {
     if (this.#heat === 0 || single || (mode & MODE_CODE_MASK) !== MODE_64) return 0;
     this.#view.setUint32(at + RECORD_HANDLER, HANDLER_HEAT, true);
     this.#view.setUint16(at + RECORD_IP_OFFSET, 0, true);
-    // A heat of 1 means everything, whatever it costs.
-    const doublings = this.#heat === 1 ? 0 : Math.min(drops, MAX_DOUBLINGS);
-    this.#view.setInt32(at + RECORD_IMMEDIATE, this.#heat * 2 ** doublings, true);
+    this.#view.setInt32(at + RECORD_IMMEDIATE, heatAfter(this.#heat, drops), true);
     return 1;
   }
 
@@ -204,6 +202,11 @@ export class BlockDecoder {
     }
     return false;
   }
+}
+
+/** The heat of code that changed so often. A heat of 1 means everything, whatever it costs. */
+export function heatAfter(heat: number, drops: number): number {
+  return heat === 1 ? 1 : heat * 2 ** Math.min(drops, MAX_DOUBLINGS);
 }
 
 /** Memory operands and everything that is not plain register work may fault or leave the block. */

@@ -18,7 +18,7 @@ import {
   SEGMENT_BYTES,
   SEGMENT_LIMIT,
 } from '#shared/x86/cpu-state.js';
-import type { Block, BlockCache } from './block-cache.js';
+import { type Block, type BlockCache, createBlock } from './block-cache.js';
 import { type BlockDecoder, MAX_BLOCK_SLOTS, MAX_INSTRUCTION_BYTES } from './block-decoder.js';
 import { GuestFault } from './cpu-context.js';
 import type { FlushRequests } from './flush-request.js';
@@ -122,6 +122,14 @@ export class CodeFetch {
     return page === undefined ? undefined : this.#p.blocks.find(page + (low & 4095), mode);
   }
 
+  /** As {@link peek}, but decodes what did not run yet; undefined too when its first instruction crosses into another page. */
+  provide(low: number, high: number, user: number, mode: number): Block | undefined {
+    const page = this.#pages[user]!.get(pageNumber(low, high));
+    if (page === undefined) return undefined;
+    const address = page + (low & 4095);
+    return this.#p.blocks.find(address, mode) ?? this.#decodeInPage(address, mode);
+  }
+
   /** Arena address of the page, translated for execution. */
   #pageOf(low: number, high: number, user: number): number {
     const key = pageNumber(low, high);
@@ -154,6 +162,11 @@ export class CodeFetch {
   }
 
   #decode(address: number, low: number, high: number, mode: number, user: number): Block {
+    return this.#decodeInPage(address, mode) ?? this.#decodeCrossing(address, low, high, mode, user);
+  }
+
+  /** Undefined when the first instruction does not end in the page. */
+  #decodeInPage(address: number, mode: number): Block | undefined {
     const { u8, blocks, decoder } = this.#p;
     const page = address - (address % 4096);
     const pageEnd = page + 4096;
@@ -162,10 +175,10 @@ export class CodeFetch {
       // A block covers at most 64 instructions, most of them short: no need to copy a whole page.
       const code = u8.slice(address, Math.min(pageEnd, address + 192));
       const decoded = decoder.decode(code, mode, record, blocks.dropsOf(page));
-      if (decoded === undefined) return this.#decodeCrossing(address, low, high, mode, user);
+      if (decoded === undefined) return undefined;
       this.#claim(page, address, decoded.bytes);
       if (!sameBytes(u8, address, code, decoded.bytes)) continue;
-      const block: Block = { record, slots: decoded.slots, address, mode, crossing: -1, live: true };
+      const block = createBlock(record, decoded.slots, address, mode, -1);
       blocks.add(block, [page]);
       return block;
     }
@@ -191,7 +204,7 @@ export class CodeFetch {
       this.#claim(nextPage, nextPage, there);
       if (!sameBytes(u8, address, code, here) || !sameBytes(u8, nextPage, code.subarray(here), there))
         continue;
-      const block: Block = { record, slots: decoded.slots, address, mode, crossing: nextPage, live: true };
+      const block = createBlock(record, decoded.slots, address, mode, nextPage);
       blocks.add(block, [page, nextPage]);
       return block;
     }

@@ -69,6 +69,8 @@ export interface CreatedEngine {
   readonly mmu: Mmu;
 }
 
+/** Executions of a block before the compiler is asked what it has for it: that costs little. */
+const OFFER_HEAT = 128;
 /** Tickets of one generation. */
 const TICKETS = 1e6;
 
@@ -132,7 +134,9 @@ export function createEngine(options: EngineOptions): CreatedEngine {
     () => options.beat?.(),
   );
   const writer = new RecordWriter(view, SEMANTICS, options.image.shapes);
-  const decoder = new BlockDecoder(view, writer, options.heat ?? 0, options.counts);
+  const heat = options.heat ?? 0;
+  const asks = options.regionService?.offers !== undefined && heat > OFFER_HEAT;
+  const decoder = new BlockDecoder(view, writer, asks ? OFFER_HEAT : heat, options.counts);
   const shared = { u8, i32, state: own.state, ram, mmu, tlb, codeMap, blocks, vcpu };
   const code = new CodeFetch({ ...shared, decoder, flushRequests });
   const wallNs = (): number => Date.now() * 1e6;
@@ -162,7 +166,8 @@ export function createEngine(options: EngineOptions): CreatedEngine {
         blocks,
         code,
         traits: Uint8Array.from(options.image.traits),
-        heat: options.heat ?? 0,
+        heat,
+        asks,
         service: options.regionService ?? new LocalCompiler(() => shapeIndex(options.image.shapes), ROUTINES),
         imports,
         table,

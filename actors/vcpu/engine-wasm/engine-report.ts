@@ -25,6 +25,7 @@ function countsOf({ engine, cpu, blocks, tlb, mmu }: CreatedEngine): VcpuCounts 
     blocksDropped: blocks.dropped,
     regionsRequested: regions.requested,
     regionsInstalled: regions.installed,
+    regionsAdopted: regions.adopted,
     regionsLive: regions.live,
     regionsEvicted: regions.evicted,
     regionsLate: regions.late,

@@ -4,11 +4,14 @@
 
 import { HANDLER_HEAT, HANDLER_PASS } from '#shared/translate/interpreter-module.js';
 import { RECORD_BYTES, RECORD_HANDLER, RECORD_IMMEDIATE, RECORD_USED } from '#shared/translate/op-record.js';
-import { REGION_DATA_PAGES } from '#shared/translate/region-request.js';
-import { type FormerBlock, RegionFormer } from '#shared/translate/region-former.js';
+import { REGION_DATA_PAGES, type RegionRequest, headHash } from '#shared/translate/region-request.js';
+import type { RegionSource, RegionSourceBlock } from '#shared/translate/region-ending.js';
+import { RegionFormer } from '#shared/translate/region-former.js';
+import { type MatchedRegion, matchRegion } from '#shared/translate/region-match.js';
 import type { CompiledModule, CompiledRegion, RegionService } from '#shared/translate/region-service.js';
 import { CPL, RIP } from '#shared/x86/cpu-state.js';
 import type { Block, BlockCache } from './block-cache.js';
+import { heatAfter } from './block-decoder.js';
 import type { CodeFetch } from './code-fetch.js';
 
 /** Regions that a vCPU keeps by default; each takes about 10 KB of machine code. */
@@ -46,6 +49,8 @@ export interface RegionTierParts {
   readonly code: CodeFetch;
   readonly traits: Uint8Array;
   readonly heat: number;
+  /** Blocks come here earlier than their heat says, and ask first what the service offers. */
+  readonly asks: boolean;
   readonly service: RegionService;
   readonly imports: RegionImports;
   readonly table: WebAssembly.Table;
@@ -55,14 +60,22 @@ export interface RegionTierParts {
   readonly firstTicket: number;
 }
 
-interface FetchedBlock extends FormerBlock {
+interface FetchedBlock extends RegionSourceBlock {
   readonly block: Block;
+}
+
+/** Where a head was when it asked: the linear address of its code, and the privilege. */
+interface Place {
+  readonly low: number;
+  readonly high: number;
+  readonly user: number;
 }
 
 interface Waiting {
   readonly head: Block;
-  readonly blocks: readonly Block[];
-  readonly extraPages: readonly number[];
+  readonly place: Place;
+  /** Undefined of one who asked what there is. */
+  readonly formed: MatchedRegion<FetchedBlock> | undefined;
   readonly generation: number;
   readonly sinceMs: number;
 }
@@ -79,6 +92,8 @@ export class RegionTier {
   /** Statistics. */
   requested = 0;
   installed = 0;
+  /** Of those, formed elsewhere. */
+  adopted = 0;
   refused = 0;
   evicted = 0;
   /** Answers for code that had changed meanwhile. */
@@ -100,33 +115,58 @@ export class RegionTier {
   /** The block at RIP ran often: asks for its region, or lets it run on in the interpreter until it is hot again. */
   request(head: Block): void {
     const start = performance.now();
-    const { blocks, service } = this.#p;
     this.#setHandler(head, HANDLER_HEAT, Math.max(this.#p.heat, RETRY_HEAT));
-    if (head.crossing >= 0) {
-      this.#refuse(head);
-      return;
+    if (head.crossing >= 0) this.#refuse(head);
+    else if (this.#hasRoom(start)) {
+      if (this.#p.asks && !head.asked) this.#ask(head, start);
+      else this.#form(head, start);
     }
-    if (this.#waiting.size >= MAX_WAITING) this.#giveUp(start);
-    if (this.#waiting.size >= MAX_WAITING) return;
-    const formed = new RegionFormer(this.#source(head), head.address % PAGE).form();
+    this.spentMs += performance.now() - start;
+  }
+
+  #hasRoom(nowMs: number): boolean {
+    if (this.#waiting.size >= MAX_WAITING) this.#giveUp(nowMs);
+    return this.#waiting.size < MAX_WAITING;
+  }
+
+  /** Asks early for what another vCPU or boot had made. */
+  #ask(head: Block, sinceMs: number): void {
+    const { view, service } = this.#p;
+    const hash = headHash(view, head.record + RECORD_BYTES, head.slots - 1, head.address % PAGE);
+    head.asked = true;
+    if (service.offers!.mayHave(hash) && service.offers!.ask(this.#ticket + 1, hash))
+      this.#wait(head, undefined, sinceMs);
+    else this.#setHandler(head, HANDLER_HEAT, this.#heatOf(head));
+  }
+
+  #form(head: Block, sinceMs: number): void {
+    const place = this.#place();
+    const formed = new RegionFormer(this.#source(head, place), head.address % PAGE).form();
     if (formed === undefined) {
       this.#refuse(head);
       return;
     }
-    const ticket = this.#ticket + 1;
-    if (!service.submit(ticket, formed.request, this.#rip())) return;
-    this.#ticket = ticket;
+    const address = (BigInt(place.high >>> 0) << 32n) | BigInt(place.low >>> 0);
+    if (!this.#p.service.submit(this.#ticket + 1, formed.request, head.exact, address)) return;
     this.requested++;
-    this.#setHandler(head, HANDLER_PASS, 0);
     this.#cool(formed.blocks);
-    this.#waiting.set(ticket, {
-      head,
-      blocks: formed.blocks.map(({ block }) => block),
-      extraPages: formed.extraPages,
-      generation: blocks.generation,
-      sinceMs: start,
-    });
-    this.spentMs += performance.now() - start;
+    this.#wait(head, formed, sinceMs);
+  }
+
+  #wait(head: Block, formed: MatchedRegion<FetchedBlock> | undefined, sinceMs: number): void {
+    const { generation } = this.#p.blocks;
+    this.#setHandler(head, HANDLER_PASS, 0);
+    this.#waiting.set(++this.#ticket, { head, place: this.#place(), formed, generation, sinceMs });
+  }
+
+  #place(): Place {
+    const { i32, cpu } = this.#p;
+    const user = i32[cpu + CPL / 4] === 3 ? 1 : 0;
+    return { low: i32[cpu + RIP / 4]!, high: i32[cpu + RIP / 4 + 1]!, user };
+  }
+
+  #heatOf({ address }: Block): number {
+    return heatAfter(this.#p.heat, this.#p.blocks.dropsOf(address - (address % PAGE)));
   }
 
   /**
@@ -139,11 +179,6 @@ export class RegionTier {
       const left = (block.record + RECORD_IMMEDIATE) >>> 2;
       if (i32[(block.record + RECORD_HANDLER) >>> 2] === HANDLER_HEAT && i32[left]! < heat) i32[left] = heat;
     }
-  }
-
-  #rip(): bigint {
-    const { i32, cpu } = this.#p;
-    return (BigInt(i32[cpu + RIP / 4 + 1]! >>> 0) << 32n) | BigInt(i32[cpu + RIP / 4]! >>> 0);
   }
 
   /** Installs what the compiler has answered. */
@@ -175,16 +210,16 @@ export class RegionTier {
     i32[(head.record + RECORD_HANDLER) >>> 2] = handler;
   }
 
-  #source(head: Block) {
-    const { view, traits, code, i32, cpu } = this.#p;
-    const low = i32[cpu + RIP / 4]!;
-    const high = i32[cpu + RIP / 4 + 1]!;
-    const user = i32[cpu + CPL / 4] === 3 ? 1 : 0;
+  /** `decode`: blocks that did not run here too. */
+  #source(head: Block, { low, high, user }: Place, decode = false): RegionSource<FetchedBlock> {
+    const { view, traits, code } = this.#p;
     const known = new Map<number, FetchedBlock | undefined>();
+    const find = (ipLow: number, ipHigh: number): Block | undefined =>
+      decode ? code.provide(ipLow, ipHigh, user, head.mode) : code.peek(ipLow, ipHigh, user, head.mode);
     const fetch = (delta: number): FetchedBlock | undefined => {
       const sum = (low >>> 0) + delta;
       const carry = Math.floor(sum / 2 ** 32);
-      const block = delta === 0 ? head : code.peek(sum | 0, (high + carry) | 0, user, head.mode);
+      const block = delta === 0 ? head : find(sum | 0, (high + carry) | 0);
       if (block === undefined) return undefined;
       const page = block.address - (block.address % PAGE);
       const { crossing } = block;
@@ -206,25 +241,48 @@ export class RegionTier {
       const waiting = this.#waiting.get(region.ticket);
       if (waiting === undefined) continue;
       this.#waiting.delete(region.ticket);
-      if (region.index < 0) this.#refuse(waiting.head);
-      else this.#installRegion(answer, region, waiting);
+      if (region.index >= 0) this.#installRegion(answer, region, waiting);
+      else if (waiting.formed !== undefined) this.#refuse(waiting.head);
+      else this.#setHandler(waiting.head, HANDLER_HEAT, this.#heatOf(waiting.head));
     }
   }
 
+  /** What an offered region holds here; undefined when it is not right for its head. */
+  #match({ head, place }: Waiting, offered: RegionRequest): MatchedRegion<FetchedBlock> | undefined {
+    if (!head.live) return undefined;
+    return matchRegion(this.#source(head, place, true), head.address % PAGE, offered);
+  }
+
   #installRegion(answer: CompiledModule, region: CompiledRegion, waiting: Waiting): void {
-    const { head } = waiting;
+    const { head, formed, generation } = waiting;
     const { blocks, i32, table } = this.#p;
-    if (waiting.generation !== blocks.generation || !waiting.blocks.every((block) => block.live)) {
+    const { offered } = region;
+    const holds = offered === undefined ? formed : this.#match(waiting, offered);
+    if (
+      generation !== blocks.generation ||
+      !head.live ||
+      holds?.blocks.every(({ block }) => block.live) === false
+    ) {
       this.late++;
       this.#setHandler(head, HANDLER_HEAT, this.#p.heat);
       return;
     }
-    const words = REGION_DATA_PAGES + waiting.extraPages.length + region.links;
+    if (holds === undefined) {
+      // One who has formed a region wants that one then, at once.
+      head.exact = formed !== undefined;
+      this.#setHandler(head, HANDLER_HEAT, head.exact ? 1 : this.#heatOf(head));
+      return;
+    }
+    if (offered !== undefined) {
+      this.adopted++;
+      this.#cool(holds.blocks);
+    }
+    const words = REGION_DATA_PAGES + holds.extraPages.length + region.links;
     const data = blocks.allocate(Math.max(4, words * 4));
     if (data < 0) return;
     i32.fill(0, data >>> 2, (data >>> 2) + words);
-    waiting.extraPages.forEach((page, i) => (i32[(data >>> 2) + REGION_DATA_PAGES + i] = page));
-    for (const block of waiting.blocks) {
+    holds.extraPages.forEach((page, i) => (i32[(data >>> 2) + REGION_DATA_PAGES + i] = page));
+    for (const { block } of holds.blocks) {
       blocks.attach(head, block.address - (block.address % PAGE));
       if (block.crossing >= 0) blocks.attach(head, block.crossing);
     }

@@ -42,19 +42,36 @@ function open(engineVersion = VERSION, limitBytes = LIMIT) {
 }
 
 const keys = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('hex'));
-const appended = fc.record({
-  bytes: fc.uint8Array({ maxLength: 300 }),
-  regions: fc.uniqueArray(
-    fc.record({ key: keys, index: fc.integer({ min: -1, max: 63 }), links: fc.nat(500) }),
-    { minLength: 1, maxLength: 5, selector: (region) => region.key },
-  ),
+const described = fc.record({
+  key: keys,
+  index: fc.integer({ min: -1, max: 63 }),
+  links: fc.nat(500),
+  head: fc.nat(0xffff_ffff),
 });
-type Appended = { bytes: Uint8Array; regions: CachedRegion[] };
+const appended = fc
+  .record({
+    bytes: fc.uint8Array({ maxLength: 300 }),
+    each: fc.uniqueArray(fc.tuple(described, fc.uint8Array({ maxLength: 40 })), {
+      minLength: 1,
+      maxLength: 5,
+      selector: ([region]) => region.key,
+    }),
+  })
+  .map(({ bytes, each }): Appended => ({
+    bytes,
+    regions: each.map(([region]) => region),
+    requests: each.map(([, request]) => request),
+  }));
+type Appended = { bytes: Uint8Array; regions: CachedRegion[]; requests: Uint8Array[] };
 const several = fc.array(appended, { minLength: 1, maxLength: 6 });
+
+function append(file: CacheFile, records: readonly Appended[]): void {
+  for (const { bytes, regions, requests } of records) file.append(bytes, regions, requests);
+}
 
 function write(records: readonly Appended[]): void {
   const { file } = open();
-  for (const { bytes, regions } of records) file.append(bytes, regions);
+  append(file, records);
   file.close();
 }
 
@@ -62,14 +79,23 @@ function write(records: readonly Appended[]): void {
 function readBack(version = VERSION): Appended[] {
   const { file, modules } = open(version);
   const found = modules.flatMap((module) => {
-    const bytes = file.read(module);
-    return bytes === undefined ? [] : [{ bytes, regions: [...module.regions] }];
+    const body = file.read(module);
+    if (body === undefined) return [];
+    return [{ bytes: body.module, regions: [...module.regions], requests: [...body.requests] }];
   });
   file.close();
   return found;
 }
 
-const plain = ({ bytes, regions }: Appended): string => JSON.stringify([[...bytes], regions]);
+const plain = ({ bytes, regions, requests }: Appended): string =>
+  JSON.stringify([[...bytes], regions, requests.map((request) => [...request])]);
+
+/** A record of one region. */
+const one = (bytes: Uint8Array, key: string): Appended => ({
+  bytes,
+  regions: [{ key, index: 0, links: 0, head: 7 }],
+  requests: [Uint8Array.of(1, 2, 3)],
+});
 
 describe('CacheFile', () => {
   it('gives back what was appended, by one machine or by several in turn', () => {
@@ -78,9 +104,9 @@ describe('CacheFile', () => {
         freshFolder();
         const a = open();
         const b = open();
-        first.forEach(({ bytes, regions }) => a.file.append(bytes, regions));
-        second.forEach(({ bytes, regions }) => b.file.append(bytes, regions));
-        a.file.append(first[0]!.bytes, first[0]!.regions);
+        append(a.file, first);
+        append(b.file, second);
+        append(a.file, first.slice(0, 1));
         a.file.close();
         b.file.close();
         expect(readBack().map(plain)).toEqual([...first, ...second, first[0]!].map(plain));
@@ -137,7 +163,7 @@ describe('CacheFile', () => {
 
   it('reads no other engine version, even under this one’s name', () => {
     const other = 'cd'.repeat(32);
-    write([{ bytes: new Uint8Array(9), regions: [{ key: '00'.repeat(32), index: 0, links: 1 }] }]);
+    write([one(new Uint8Array(9), '00'.repeat(32))]);
     expect(readBack(other)).toEqual([]);
     renameSync(path(), join(folder, `${other.slice(0, 32)}.bin`));
     expect(readBack(other)).toEqual([]);
@@ -146,12 +172,10 @@ describe('CacheFile', () => {
   it('begins anew beyond its bound', () => {
     const { file } = open(VERSION, 5000);
     for (let i = 0; i < 40; i++) {
-      file.append(new Uint8Array(1000).fill(i), [
-        { key: i.toString(16).padStart(64, '0'), index: 0, links: 0 },
-      ]);
+      append(file, [one(new Uint8Array(1000).fill(i), i.toString(16).padStart(64, '0'))]);
       expect(statSync(path()).size).toBeLessThanOrEqual(5000);
     }
-    file.append(new Uint8Array(6000), [{ key: '11'.repeat(32), index: 0, links: 0 }]);
+    append(file, [one(new Uint8Array(6000), '11'.repeat(32))]);
     file.close();
     const last = readBack().at(-1)!;
     expect(last.bytes[0]).toBe(39);
@@ -181,15 +205,12 @@ describe('CacheFile', () => {
     ],
     ['that has a second name', () => linkSync(path(), `${path()}.second`)],
   ])('uses no file %s', (_what, spoil) => {
-    const record = {
-      bytes: Uint8Array.of(1, 2),
-      regions: [{ key: '22'.repeat(32), index: 0, links: 0 }],
-    };
+    const record = one(Uint8Array.of(1, 2), '22'.repeat(32));
     write([record]);
     spoil();
     const { file, modules, complaints } = open();
     const before = readFileSync(path());
-    file.append(record.bytes, record.regions);
+    append(file, [record]);
     file.close();
     expect(modules).toEqual([]);
     expect(complaints).toHaveLength(1);
@@ -199,7 +220,7 @@ describe('CacheFile', () => {
   it('does without a folder that cannot be made', () => {
     writeFileSync(folder, 'a file');
     const { file, modules, complaints } = open();
-    file.append(new Uint8Array(1), [{ key: '33'.repeat(32), index: 0, links: 0 }]);
+    append(file, [one(new Uint8Array(1), '33'.repeat(32))]);
     expect(modules).toEqual([]);
     expect(complaints).toHaveLength(1);
     expect(existsSync(path())).toBe(false);

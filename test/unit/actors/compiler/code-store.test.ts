@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CacheFile, type CachedRegion } from '#actors/compiler/cache-file.js';
 import { CodeStore } from '#actors/compiler/code-store.js';
 import { HANDLER_NEXT_BLOCK } from '#shared/translate/interpreter-module.js';
@@ -16,10 +16,12 @@ import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 const shapes = new ShapeIndex(SEMANTICS, []);
 const VERSION = 'ef'.repeat(32);
 let folder = '';
+let heads = new Set<number>();
 const path = (): string => join(folder, `${VERSION.slice(0, 32)}.bin`);
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'troupe-store-'));
+  heads = new Set();
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -33,6 +35,7 @@ function openStore(): CodeStore {
     routines: ROUTINES,
     warm: () => {},
     beat: () => {},
+    onHead: (head) => void heads.add(head),
     nameOf: (address) => `guest 0x${address.toString(16)}`,
     limitBytes: 1 << 20,
     cache: openFile(),
@@ -50,6 +53,7 @@ function ask(bytes: number) {
   return {
     key: createHash('sha256').update(request.bytes).digest('hex'),
     request,
+    exact: true,
     address: 0x1000n + BigInt(bytes),
   };
 }
@@ -59,13 +63,13 @@ const asked = [ask(4), ask(8), ask(12)];
 it('loads what an earlier store compiled', () => {
   const first = openStore();
   const compiled = first.find(asked);
-  expect(compiled.map(({ index }) => index)).toEqual([0, 1, 2]);
+  expect(compiled.map(({ region }) => region.index)).toEqual([0, 1, 2]);
   expect([first.compiled, first.loaded]).toEqual([3, 0]);
   const second = openStore();
   const loaded = second.find([...asked, ask(16)]);
   expect([second.compiled, second.loaded]).toEqual([1, 3]);
-  expect(loaded.slice(0, 3).map(({ module }) => module.bytes)).toEqual(
-    compiled.map(({ module }) => module.bytes),
+  expect(loaded.slice(0, 3).map(({ region }) => region.module.bytes)).toEqual(
+    compiled.map(({ region }) => region.module.bytes),
   );
   const third = openStore();
   third.find([...asked, ask(16)]);
@@ -73,7 +77,7 @@ it('loads what an earlier store compiled', () => {
 });
 
 it('names modules by what is in them, so that the next compiler names nothing else so', () => {
-  const id = (of: ReturnType<typeof ask>): string => openStore().find([of])[0]!.module.id;
+  const id = (of: ReturnType<typeof ask>): string => openStore().find([of])[0]!.region.module.id;
   expect(id(ask(20))).not.toBe(id(ask(24)));
   expect(id(ask(20))).toBe(id(ask(20)));
 });
@@ -82,9 +86,9 @@ it('calls a region by the address that it was first asked for at, whoever asks l
   const store = openStore();
   const of = ask(28);
   const [first] = store.find([of]);
-  expect(Buffer.from(first!.module.bytes).includes(`guest 0x${of.address.toString(16)}`)).toBe(true);
+  expect(Buffer.from(first!.region.module.bytes).includes(`guest 0x${of.address.toString(16)}`)).toBe(true);
   const [again] = store.find([{ ...of, address: 0x7fff_0000n }]);
-  expect(again!.module).toBe(first!.module);
+  expect(again!.region.module).toBe(first!.region.module);
 });
 
 it('answers with what it had, though room for the rest takes that out of the store', () => {
@@ -93,19 +97,20 @@ it('answers with what it had, though room for the rest takes that out of the sto
     routines: ROUTINES,
     warm: () => {},
     beat: () => {},
+    onHead: () => {},
     nameOf: () => 'guest',
   };
   const store = new CodeStore({ ...parts, limitBytes: 1 });
   const [kept] = store.find([ask(32)]);
   const both = store.find([ask(32), ask(36)]);
-  expect(both.map(({ index }) => index)).toEqual([0, 0]);
-  expect(both[0]!.module).toBe(kept!.module);
+  expect(both.map(({ region }) => region.index)).toEqual([0, 0]);
+  expect(both[0]!.region.module).toBe(kept!.region.module);
 });
 
 it('compiles again what is damaged, and keeps that', () => {
   openStore().find(asked);
   const bytes = readFileSync(path());
-  bytes[bytes.length - 1]! ^= 1; // in the module, which opening the file does not read
+  bytes[bytes.length - 1]! ^= 1; // in the body, which opening the file does not read
   writeFileSync(path(), bytes);
   const second = openStore();
   second.find(asked);
@@ -121,9 +126,42 @@ it.each([
   ['is no WebAssembly', Uint8Array.of(1, 2, 3)],
   ['lacks the region', EMPTY_MODULE],
 ])('compiles again what %s in spite of its sums', (_what, module) => {
-  const regions = asked.map(({ key }, index): CachedRegion => ({ key, index, links: 0 }));
-  openFile().file.append(module, regions);
+  const regions = asked.map(({ key }, index): CachedRegion => ({ key, index, links: 0, head: 0 }));
+  const requests = asked.map(({ request }) => request.bytes);
+  openFile().file.append(module, regions, requests);
   const store = openStore();
-  expect(store.find(asked)[0]!.module.bytes.length).toBeGreaterThan(EMPTY_MODULE.length);
+  expect(store.find(asked)[0]!.region.module.bytes.length).toBeGreaterThan(EMPTY_MODULE.length);
   expect([store.compiled, store.loaded]).toEqual([3, 0]);
+});
+
+describe('a region with the same head', () => {
+  // Of two slots the second, which tells how far it goes, does not count: their heads are one.
+  const similar = { ...ask(40), exact: false };
+
+  it('is offered by a store that has it, from this boot or an earlier one', () => {
+    const store = openStore();
+    store.find([asked[0]!]);
+    for (const found of [store.offer([...heads][0]!), openStore().offer([...heads][0]!)]) {
+      expect(found!.offered!.bytes).toEqual(asked[0]!.request.bytes);
+      expect(found!.region.index).toBe(0);
+    }
+    expect(store.offer(12345)).toBeUndefined();
+  });
+
+  it('stands in for one that would have to be compiled, unless that very one is wanted', () => {
+    const store = openStore();
+    store.find([asked[0]!]);
+    const [found] = store.find([similar]);
+    expect(found!.offered!.bytes).toEqual(asked[0]!.request.bytes);
+    const [exact] = store.find([{ ...similar, exact: true }]);
+    expect([exact!.offered, store.compiled]).toEqual([undefined, 2]);
+  });
+
+  it('is not offered when its code is damaged in the file', () => {
+    openStore().find([asked[0]!]);
+    const bytes = readFileSync(path());
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(path(), bytes);
+    expect(openStore().offer([...heads][0]!)).toBeUndefined();
+  });
 });

@@ -1,10 +1,19 @@
 // Compiled regions as running code: over page borders, when code changes under them, when a page is mapped anew, when too many live.
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BareMachine } from '#actors/vcpu/bare-machine.js';
 import { CodeMap } from '#shared/memory/code-map.js';
 import { LocalCompiler } from '#shared/translate/local-compiler.js';
 import { ShapeIndex } from '#shared/translate/region.js';
-import type { RegionService } from '#shared/translate/region-service.js';
+import { RECORD_BYTES } from '#shared/translate/op-record.js';
+import {
+  NODE_NEXT_FLAGS_DEAD,
+  type RegionNode,
+  type RegionRequest,
+  encodeRegionRequest,
+  headHashOf,
+} from '#shared/translate/region-request.js';
+import type { CompiledModule, RegionService } from '#shared/translate/region-service.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { ROUTINES, SEMANTICS } from '#shared/x86/semantics/index.js';
 import { loadInterpreterImage } from '#actors/vcpu/engine-wasm/create-engine.js';
@@ -287,5 +296,116 @@ describe('a compiler that dies', () => {
     run(CODE);
     expect(rax()).toBe(BigInt(3 * TURNS));
     expect(asked).toBeLessThan(TURNS);
+  });
+});
+
+describe('a region formed elsewhere', () => {
+  const shapes = new ShapeIndex(SEMANTICS, loadInterpreterImage().shapes);
+  const LONG = 2000;
+  const HEAT = 400;
+
+  /** Keeps what it was asked for, and offers it by its head. */
+  class Keeper {
+    readonly kept = new Map<number, RegionRequest>();
+    submitted = 0;
+
+    service(): RegionService {
+      const compiler = new LocalCompiler(() => shapes, ROUTINES);
+      const offered: CompiledModule[] = [];
+      return {
+        submit: (ticket, request) => {
+          this.submitted++;
+          this.kept.set(headHashOf(request), request);
+          return compiler.submit(ticket, request);
+        },
+        take: () => offered.shift() ?? compiler.take(),
+        offers: {
+          mayHave: (head) => this.kept.has(head),
+          ask: (ticket, head) => {
+            const request = this.kept.get(head)!;
+            compiler.submit(ticket, request);
+            const made = compiler.take()!;
+            const regions = made.regions.map((region) => ({ ...region, offered: request }));
+            offered.push({ ...made, regions });
+            return true;
+          },
+        },
+      };
+    }
+  }
+
+  /** mov ecx, LONG; xor eax, eax; L: add eax, a; jmp M; M: add eax, b; jmp N; N: add eax, c; dec ecx; jnz L; hlt */
+  function path(steps: readonly number[]): Uint8Array {
+    const [a, b, c] = steps as [number, number, number];
+    const body = [0x05, ...imm32(a), 0xeb, 0, 0x05, ...imm32(b), 0xeb, 0, 0x05, ...imm32(c), 0xff, 0xc9];
+    const head = [0xb9, ...imm32(LONG), 0x31, 0xc0];
+    return Uint8Array.from([...head, ...body, 0x75, 0x100 - body.length - 2, HLT]);
+  }
+
+  const sum = (steps: readonly number[]): bigint =>
+    BigInt.asUintN(32, BigInt(steps.reduce((total, step) => total + step, 0) * LONG));
+
+  test('is taken over where the code is the same, wherever it lies', () => {
+    const keeper = new Keeper();
+    prepare(undefined, keeper.service(), HEAT);
+    m.write(CODE, path([1, 2, 3]));
+    run(CODE);
+    expect([keeper.submitted, regions().adopted]).toEqual([1, 0]);
+    prepare(undefined, keeper.service(), HEAT);
+    m.write(CODE + 8n * PAGE, path([1, 2, 3]));
+    run(CODE + 8n * PAGE);
+    expect(rax()).toBe(sum([1, 2, 3]));
+    expect([keeper.submitted, regions().adopted]).toEqual([1, 1]);
+  });
+
+  test('is not where a block behind its head is another', () => {
+    const keeper = new Keeper();
+    const step = fc.integer({ min: 1, max: 3 });
+    fc.assert(
+      fc.property(fc.tuple(step, step, step), (steps) => {
+        prepare(undefined, keeper.service(), HEAT);
+        m.write(CODE, path(steps));
+        run(CODE);
+        expect(rax()).toBe(sum(steps));
+        expect(regions().installed).toBeGreaterThan(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('is not where the code behind it reads flags that it takes for dead', () => {
+    const keeper = new Keeper();
+    // mov ecx, LONG; L: dec ecx; jnz L; then `end`; hlt
+    const program = (end: readonly number[]): Uint8Array =>
+      Uint8Array.from([0xb9, ...imm32(LONG), 0xff, 0xc9, 0x75, 0xfc, ...end, HLT]);
+    const clears = [0x31, 0xdb]; // xor ebx, ebx
+    const reads = [0x0f, 0x94, 0xc3]; // setz bl
+    prepare(undefined, keeper.service(), HEAT);
+    m.write(CODE, program(clears));
+    run(CODE);
+    const [[head, request]] = [...keeper.kept] as [[number, RegionRequest]];
+    const [loopNode] = request.nodes as [RegionNode];
+    const assuming = encodeRegionRequest(
+      [{ ...loopNode, bits: loopNode.bits | NODE_NEXT_FLAGS_DEAD, next: -1 }],
+      0,
+      request.pageOffset,
+      (_node, bytes, at) =>
+        bytes.set(
+          request.bytes.subarray(loopNode.records, loopNode.records + loopNode.slots * RECORD_BYTES),
+          at,
+        ),
+    );
+    for (const [end, adopted] of [
+      [clears, 1],
+      [reads, 0],
+    ] as const) {
+      keeper.kept.set(head, assuming);
+      prepare(undefined, keeper.service(), HEAT);
+      m.write(CODE, program(end));
+      m.setState64(S.RBX, 0x77n);
+      run(CODE);
+      expect(m.getState64(S.RBX)).toBe(end === clears ? 0n : 1n);
+      expect(regions().adopted).toBe(adopted);
+    }
   });
 });
