@@ -55,29 +55,27 @@ export class ModuleWriter implements SignatureLookup {
 
   /** The module's bytes. With `table`, a table `table` is exported whose slot i holds function `table[i]`. */
   finish(table?: readonly number[]): Uint8Array<ArrayBuffer> {
-    const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-    this.#section(out, 1, (w) => this.#writeTypes(w));
-    this.#section(out, 2, (w) => this.#writeImports(w));
-    this.#section(out, 3, (w) => {
+    const parts: Uint8Array[] = [Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0)];
+    const section = (id: number, write: (w: CodeWriter) => void): void => {
+      const body = new CodeWriter(0);
+      write(body);
+      pushSection(parts, id, [Uint8Array.from(body.bytes)]);
+    };
+    section(1, (w) => this.#writeTypes(w));
+    section(2, (w) => this.#writeImports(w));
+    section(3, (w) => {
       w.u32(this.#functions.length);
       for (const f of this.#functions) w.u32(f.type);
     });
-    if (table !== undefined) this.#section(out, 4, (w) => (w.bytes.push(1, 0x70, 0), w.u32(table.length)));
-    this.#section(out, 7, (w) => this.#writeExports(w, table !== undefined));
-    if (table !== undefined) this.#section(out, 9, (w) => writeElements(w, table));
-    this.#section(out, 10, (w) => this.#writeCode(w));
-    this.#section(out, 0, (w) => this.#writeNames(w));
-    return Uint8Array.from(out);
-  }
-
-  #section(out: number[], id: number, write: (w: CodeWriter) => void): void {
-    const body = new CodeWriter(0);
-    write(body);
-    const size = new CodeWriter(0);
-    size.u32(body.bytes.length);
-    out.push(id);
-    for (const byte of size.bytes) out.push(byte);
-    for (const byte of body.bytes) out.push(byte);
+    if (table !== undefined) section(4, (w) => (w.bytes.push(1, 0x70, 0), w.u32(table.length)));
+    section(7, (w) => this.#writeExports(w, table !== undefined));
+    if (table !== undefined) section(9, (w) => writeElements(w, table));
+    pushSection(parts, 10, [
+      sizeOf(this.#functions.length),
+      ...this.#functions.flatMap(({ body }) => [sizeOf(body.length), Uint8Array.from(body)]),
+    ]);
+    section(0, (w) => this.#writeNames(w));
+    return concatenate(parts);
   }
 
   #writeTypes(w: CodeWriter): void {
@@ -125,14 +123,6 @@ export class ModuleWriter implements SignatureLookup {
     }
   }
 
-  #writeCode(w: CodeWriter): void {
-    w.u32(this.#functions.length);
-    for (const { body } of this.#functions) {
-      w.u32(body.length);
-      for (const byte of body) w.bytes.push(byte);
-    }
-  }
-
   #writeNames(w: CodeWriter): void {
     writeName(w, 'name');
     const names = new CodeWriter(0);
@@ -145,6 +135,29 @@ export class ModuleWriter implements SignatureLookup {
     w.u32(names.bytes.length);
     for (const byte of names.bytes) w.bytes.push(byte);
   }
+}
+
+/** A section of `contents`. */
+function pushSection(parts: Uint8Array[], id: number, contents: readonly Uint8Array[]): void {
+  const bytes = contents.reduce((sum, part) => sum + part.length, 0);
+  parts.push(Uint8Array.of(id), sizeOf(bytes), ...contents);
+}
+
+/** A number as WebAssembly writes it. */
+function sizeOf(value: number): Uint8Array {
+  const w = new CodeWriter(0);
+  w.u32(value);
+  return Uint8Array.from(w.bytes);
+}
+
+function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 function writeName(w: CodeWriter, name: string): void {
