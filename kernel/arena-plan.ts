@@ -26,7 +26,7 @@ import {
   type VcpuLayout,
 } from '#shared/memory/machine-layout.js';
 import type { PciFunctionPlan } from '#shared/pci/function-plan.js';
-import { JUMP_CACHE_BYTES, TLB_SETS, TLB_SET_BYTES } from '#shared/translate/op-record.js';
+import { JUMP_CACHE_BYTES, TLB_BYTES } from '#shared/translate/op-record.js';
 import { CPU_STATE_BYTES } from '#shared/x86/cpu-state.js';
 
 const PAGE_BYTES = 4096;
@@ -141,7 +141,7 @@ function allocateVcpu(arena: ArenaAllocator, vcpus: number): VcpuLayout {
   return {
     state: arena.allocate(CPU_STATE_BYTES, PAGE_BYTES),
     lapic: arena.allocate(PAGE_BYTES, PAGE_BYTES),
-    tlb: arena.allocate(TLB_SETS * TLB_SET_BYTES, PAGE_BYTES),
+    tlb: arena.allocate(TLB_BYTES, PAGE_BYTES),
     jumpCache: arena.allocate(JUMP_CACHES * JUMP_CACHE_BYTES, PAGE_BYTES),
     log: arena.allocate(LOG_BYTES, PAGE_BYTES),
     codeCache: arena.allocate(Math.min(limits.CODE_CACHE_BYTES, share), CODE_CACHE_ALIGN),

@@ -5,7 +5,7 @@ import { createInterruptFabric } from '#shared/x86/interrupt-fabric.js';
 import { CODE_MAP_ENTRY_BYTES } from '#shared/memory/code-map.js';
 import type { Region } from '#shared/base/region.js';
 import { monotonicNs } from '#shared/base/clock.js';
-import { JUMP_CACHE_BYTES, TLB_SET_BYTES, TLB_SETS } from '#shared/translate/op-record.js';
+import { JUMP_CACHE_BYTES, TLB_BYTES } from '#shared/translate/op-record.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { Lapic } from '#shared/x86/lapic.js';
 import {
@@ -64,7 +64,7 @@ export class BareMachine {
     const vcpu = {
       state: take(S.CPU_STATE_BYTES),
       lapic: take(PAGE),
-      tlb: take(TLB_SETS * TLB_SET_BYTES),
+      tlb: take(TLB_BYTES),
       jumpCache: take(2 * JUMP_CACHE_BYTES),
       log: take(PAGE),
       codeCache: take(CODE_CACHE_BYTES),

@@ -14,6 +14,9 @@ export const CODE_MAP_ENTRY_BYTES = 32;
 const ENTRY_WORDS = 8;
 const CODE_OWNERS = 0;
 const WRITE_OWNERS = 1;
+/** For generated code: byte offsets in an entry. */
+export const CODE_MAP_CODE_OWNERS = CODE_OWNERS * 4;
+export const CODE_MAP_WRITE_OWNERS = WRITE_OWNERS * 4;
 const STALE_FOR = 2;
 const GRANULES = 3;
 
@@ -35,6 +38,11 @@ export class CodeMap {
     this.#ramOffset = ramOffset;
     this.#states = vcpuStates;
     if (vcpuStates.some((s) => s.bytes < CPU_STATE_BYTES)) throw new Error('vCPU state page too small');
+  }
+
+  /** Arena offset of the first entry; generated code does {@link claimWrite} by itself. */
+  get offset(): number {
+    return this.#base << 2;
   }
 
   #entry(arenaAddress: number): number {

@@ -18,11 +18,13 @@ import { allShapes } from './handler-catalogue.js';
 import { type HandlerShape, shapeName } from './handler-shape.js';
 import { type HandlerModule, InterpreterEmitter } from './interpreter-emitter.js';
 import { InterpreterOperands } from './interpreter-operands.js';
+import type { SlowImports } from './memory-builder.js';
 import { type RoutineTable, routineBody, routineParameters } from './routine.js';
 import {
   REGION_DISPATCH,
   REGION_SECOND_WAY,
-  REGION_SLOW_PATHS,
+  MISS_ROUTINES,
+  handlerSlowBody,
   regionSlowBody,
   regionSlowName,
 } from './region-slow.js';
@@ -148,14 +150,40 @@ function enterBody(handlerType: number): CodeBody {
   return code.finish();
 }
 
-/** Writes the routines, exported by name for the compiled tier; gives their function indices. */
-function writeRoutines(writer: ModuleWriter, routines: RoutineTable): ReadonlyMap<string, number> {
+/** Writes the routines, exported by name for the compiled tier; finds their function indices. */
+function writeRoutines(writer: ModuleWriter, routines: RoutineTable): (name: string) => number {
   const indices = new Map<string, number>();
+  const find = (name: string): number => {
+    const index = indices.get(name);
+    if (index === undefined) throw new Error(`no routine called ${name}`);
+    return index;
+  };
   for (const [name, routine] of Object.entries(routines)) {
     const type = writer.type(routineParameters(routine), ['i32']);
-    indices.set(name, writer.function(type, name, routineBody(routine), true));
+    indices.set(name, writer.function(type, name, routineBody(routine, find), true));
   }
-  return indices;
+  return find;
+}
+
+/** Writes the slow paths that handlers call and, exported, those that regions call. */
+function writeSlowPaths(
+  writer: ModuleWriter,
+  imports: SlowImports,
+  routine: (name: string) => number,
+): SlowImports {
+  const handlerType = writer.type(['i32', 'i32', 'i64', 'i32'], ['i32']);
+  const regionType = writer.type(['i32', 'i64', 'i32', 'i32'], ['i32']);
+  const write = (path: keyof SlowImports): number => {
+    const miss = routine(MISS_ROUTINES[path]);
+    writer.function(regionType, regionSlowName(path), regionSlowBody(imports[path], miss), true);
+    return writer.function(handlerType, `handler-${path}`, handlerSlowBody(imports[path], miss));
+  };
+  return {
+    read: write('read'),
+    write: write('write'),
+    modifyBegin: write('modifyBegin'),
+    modifyEnd: write('modifyEnd'),
+  };
 }
 
 function writeSecondWay(writer: ModuleWriter, parts: Omit<HandlerModule, 'secondWay'>): number {
@@ -168,8 +196,7 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
   const writer = new ModuleWriter({ initial: 1, maximum: MAXIMUM_PAGES });
   const handlerType = writer.type(['i32', 'i32'], ['i32']);
   const helperType = writer.type(['i32', 'i32', 'i32', 'i32'], ['i32']);
-  const slowType = writer.type(['i32', 'i64', 'i32', 'i32'], ['i32']);
-  const slow = {
+  const slowImports = {
     read: writer.importFunction('slow', 'read', handlerType),
     write: writer.importFunction('slow', 'write', handlerType),
     modifyBegin: writer.importFunction('slow', 'modifyBegin', handlerType),
@@ -177,15 +204,11 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
   };
   const helpers: string[] = [];
   for (let i = 0; i < HELPER_SLOTS; i++) writer.importFunction('helper', String(i), helperType);
-  const routineIndex = writeRoutines(writer, routines);
+  const routine = writeRoutines(writer, routines);
   const parts: Omit<HandlerModule, 'secondWay'> = {
-    slow,
+    slow: writeSlowPaths(writer, slowImports, routine),
     handlerType,
-    routine: (name) => {
-      const index = routineIndex.get(name);
-      if (index === undefined) throw new Error(`no routine called ${name}`);
-      return index;
-    },
+    routine,
     helper: (name) => {
       let index = helpers.indexOf(name);
       if (index < 0) index = helpers.push(name) - 1;
@@ -217,8 +240,6 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
   }
   writer.function(handlerType, 'enter', enterBody(handlerType), true);
   writer.function(handlerType, REGION_DISPATCH, dispatchBody(handlerType), true);
-  for (const path of REGION_SLOW_PATHS)
-    writer.function(slowType, regionSlowName(path), regionSlowBody(slow[path]), true);
   return { bytes: writer.finish(functions), shapes, helpers, traits };
 }
 

@@ -13,7 +13,6 @@ import {
   SEGMENT_BASE,
   SEGMENT_HIGH,
   SEGMENT_LOW,
-  SLOW_ADDRESS,
   SLOW_DATA,
   SS,
   TLB_BASE,
@@ -31,13 +30,13 @@ import {
   TLB_WRITE_TAG,
 } from './op-record.js';
 
-/** Function indices of the imports that generated code calls: `(record, argument…) → EXIT_`. */
+/** Function indices of the slow paths that generated code calls (region-slow.ts); they give an EXIT_ value. */
 export interface SlowImports {
-  /** Reads `bytes` at SLOW_ADDRESS into SLOW_DATA. */
+  /** Reads `bytes` at a linear address into SLOW_DATA. */
   readonly read: number;
-  /** Writes `bytes` of SLOW_DATA at SLOW_ADDRESS. */
+  /** Writes `bytes` of SLOW_DATA at a linear address. */
   readonly write: number;
-  /** Makes SLOW_ADDRESS writable and leaves the arena offset to work on (or a bounce buffer's) in HELPER_ARG0. The second argument is bytes | lock << 8. */
+  /** Makes a linear address writable and leaves the arena offset to work on (or a bounce buffer's) in HELPER_ARG0. The second argument is bytes | lock << 8. */
   readonly modifyBegin: number;
   /** Ends what modifyBegin began: commits a bounce buffer, tells a write to a code page. */
   readonly modifyEnd: number;
@@ -95,10 +94,11 @@ export abstract class MemoryBuilder extends FlagBuilder {
   /** Leaves with an EXIT_ value, RIP set. */
   protected abstract returnExit(exit: number): void;
 
-  /** Calls a slow import and leaves when it says so. */
+  /** Calls a slow path and leaves when it says so. */
   protected callSlow(path: keyof SlowImports, linear: Value, argument: number): void {
-    this.setState('i64', SLOW_ADDRESS, linear);
+    this.push(this.cpu);
     this.push(this.record);
+    this.push(linear);
     this.code.i32Const(argument);
     this.code.call(this.slow[path]);
     this.leaveIfNotZero();

@@ -59,10 +59,39 @@ export const TLB_READ_TAG = 0;
 export const TLB_WRITE_TAG = 8;
 /** i32: arena offset = low 32 bits of the linear address + addend. */
 export const TLB_ADDEND = 16;
-/** u32: guest-physical page number, for write tracking. */
+/** u32: arena address of the page, for write tracking. */
 export const TLB_PAGE = 20;
+/** u8: the lists that the entry is in, TLB_LISTED_*. */
+export const TLB_MARKS = 24;
+/** u8: log2 of the size of the page that the entry is part of. */
+export const TLB_PAGE_SHIFT = 25;
 /** A tag that no canonical page has. */
 export const TLB_NEVER = 0xa5;
+/** What a load of CR3 drops: everything of the user's, and the supervisor's pages that are not global. The others. */
+export const TLB_LISTED_LOCAL = 1;
+export const TLB_LISTED_GLOBAL = 2;
+// Behind the sets: what generated code needs to fill an entry, and what a flush needs to find the filled ones.
+export const TLB_INDEX = TLB_SETS * TLB_SET_BYTES;
+/** i32 each: how many entries each list holds, and how many were ever filled. */
+export const TLB_LOCAL_COUNT = TLB_INDEX;
+export const TLB_GLOBAL_COUNT = TLB_INDEX + 4;
+export const TLB_FILLS = TLB_INDEX + 8;
+/** u32 each: where RAM and the code map start in the arena, and the bytes of RAM below and above the MMIO hole. */
+export const TLB_RAM = TLB_INDEX + 12;
+export const TLB_LOW_RAM = TLB_INDEX + 16;
+export const TLB_HIGH_RAM = TLB_INDEX + 20;
+export const TLB_CODE_MAP = TLB_INDEX + 24;
+/** i32: the vCPU's bit in the code map. */
+export const TLB_OWNER_BIT = TLB_INDEX + 28;
+/** u16 each: numbers of entries, at most once in a list. */
+export const TLB_LOCAL_LIST = TLB_INDEX + 64;
+export const TLB_GLOBAL_LIST = TLB_LOCAL_LIST + TLB_SETS * TLB_ENTRIES * 2;
+/** u8 each: not zero where an entry may be part of a large page, by the hash of tlb.ts. */
+export const TLB_LARGE_REGIONS = TLB_GLOBAL_LIST + TLB_SETS * TLB_ENTRIES * 2;
+export const TLB_REGION_BITS = 16;
+export const TLB_BYTES = TLB_LARGE_REGIONS + (1 << TLB_REGION_BITS);
+/** The hash: factors of the address's high word, its low word and their mix. */
+export const TLB_REGION_HASH = [0x9e37_79b1 | 0, 0x85eb_ca6b | 0, 0xc2b2_ae35 | 0] as const;
 
 // The jump cache, one for user and one for supervisor code: where the blocks of IPs are. A kernel at work jumps to some thousands of
 // places, so what another IP displaces goes to a second way, where a miss looks before it leaves generated code. Behind both

@@ -176,6 +176,11 @@ export const SHADOW_IP = 1664;
 export const SUPERVISOR_JUMP_CACHE_MODE = 1672;
 export const USER_JUMP_CACHE_MODE = 1676;
 
+/** i32: arena offset of the TLB while generated code may walk the page tables: 64-bit code, no breakpoint armed; else 0. */
+export const WALKED_TLB = 1680;
+/** i32: the slow read-modify-write at hand works on memory itself, which nobody decoded code from. */
+export const MODIFIES_DIRECTLY = 1684;
+
 export const CPU_STATE_BYTES = 4096;
 
 // INTERRUPT_SHADOW values

@@ -4,7 +4,7 @@
 import { codeMapBytes } from '#shared/memory/code-map.js';
 import { ArenaAllocator } from '#shared/memory/arena.js';
 import { splitRam } from '#shared/memory/guest-memory.js';
-import { JUMP_CACHE_BYTES, TLB_SET_BYTES, TLB_SETS } from '#shared/translate/op-record.js';
+import { JUMP_CACHE_BYTES, TLB_BYTES } from '#shared/translate/op-record.js';
 import { buildInterpreterModule } from '#shared/translate/interpreter-module.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { createInterruptFabric } from '#shared/x86/interrupt-delivery.js';
@@ -50,7 +50,7 @@ export function buildBareEngine(ramBytes: number, heat = 0): BareEngine {
     {
       state: allocate(S.CPU_STATE_BYTES),
       lapic: allocate(PAGE),
-      tlb: allocate(TLB_SETS * TLB_SET_BYTES),
+      tlb: allocate(TLB_BYTES),
       jumpCache: allocate(2 * JUMP_CACHE_BYTES),
       codeCache: allocate(4 * 2 ** 20),
       log: allocate(PAGE),

@@ -175,6 +175,7 @@ export class Cpu implements CpuContext {
     i32[S.TLB_BASE / 4] = this.#p.tlb.setOffset(set);
     const mode = this.#codeMode();
     i32[S.CODE_MODE / 4] = mode;
+    i32[S.WALKED_TLB / 4] = mode === S.MODE_64 && !this.debug.armed ? this.#p.tlb.offset : 0;
     const modeWord = (user !== 0 ? S.USER_JUMP_CACHE_MODE : S.SUPERVISOR_JUMP_CACHE_MODE) / 4;
     if (i32[modeWord] !== mode + 1) {
       i32[modeWord] = mode + 1;

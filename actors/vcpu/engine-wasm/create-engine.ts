@@ -112,6 +112,7 @@ export function createEngine(options: EngineOptions): CreatedEngine {
   const ram = new GuestMemory(memory, layout.ram);
   const codeMap = new CodeMap(i32, layout.shared.codeMap, layout.ram.ramOffset, states);
   const tlb = new Tlb(u8, i32, own.tlb);
+  tlb.announceRam(ram.layout, codeMap, vcpu);
   const blocks = new BlockCache(u8, i32, own.codeCache, own.jumpCache, codeMap, vcpu);
   const mmu = new Mmu({
     u8,

@@ -2,6 +2,8 @@
 import type { SemanticsEntry, SemanticsTable } from '#shared/translate/emitter.js';
 import type { RoutineTable } from '#shared/translate/routine.js';
 import { FX_ROUTINES } from '#shared/x86/routines/fx-image.js';
+import { MEMORY_MISS_ROUTINES } from '#shared/x86/routines/memory-miss.js';
+import { PAGE_WALK_ROUTINES } from '#shared/x86/routines/page-walk.js';
 import { X87_ROUTINES } from '#shared/x86/routines/x87-routines.js';
 import { arithmeticSemantics } from '#shared/x86/semantics/arithmetic.js';
 import { bitSemantics } from '#shared/x86/semantics/bit.js';
@@ -56,5 +58,11 @@ function merge(): Record<string, SemanticsEntry> {
 /** Every instruction's meaning, by iced-x86 mnemonic name (strings that share SSE2's: StringMovsd, StringCmpsd). */
 export const SEMANTICS: SemanticsTable = merge();
 
-/** The routines that meanings call, by name. */
-export const ROUTINES: RoutineTable = { ...X87_ROUTINES, ...FX_ROUTINES, ...SSE_ROUTINES };
+/** The routines that meanings and slow memory paths call, by name. */
+export const ROUTINES: RoutineTable = {
+  ...X87_ROUTINES,
+  ...FX_ROUTINES,
+  ...SSE_ROUTINES,
+  ...PAGE_WALK_ROUTINES,
+  ...MEMORY_MISS_ROUTINES,
+};

@@ -1,7 +1,7 @@
 // The software TLB against a model that remembers what was entered and what each flush drops.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { TLB_ENTRIES, TLB_SET_BYTES, TLB_SETS } from '#shared/translate/op-record.js';
+import { TLB_ENTRIES, TLB_BYTES } from '#shared/translate/op-record.js';
 import { SET_SUPERVISOR, SET_USER, Tlb } from '#actors/vcpu/engine-wasm/tlb.js';
 
 const PAGE = 4096;
@@ -28,7 +28,7 @@ const slotOf = ({ set, low }: Page): string => `${set}:${(low / PAGE) % TLB_ENTR
 test('finds what was filled last and nothing that a flush must drop', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), fc.array(page, { maxLength: 20 }), (steps, probes) => {
-      const buffer = new SharedArrayBuffer(TLB_SETS * TLB_SET_BYTES);
+      const buffer = new SharedArrayBuffer(TLB_BYTES);
       const tlb = new Tlb(new Uint8Array(buffer), new Int32Array(buffer), {
         offset: 0,
         bytes: buffer.byteLength,
