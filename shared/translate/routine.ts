@@ -27,6 +27,8 @@ export interface RoutineEmitter extends Computation {
     offset: number,
     operands?: readonly Value[],
   ): Value;
+  /** CF PF AF ZF SF OF as in RFLAGS, other bits zero. */
+  readArithmeticFlags(): Value;
   /** Calls a routine that stands before this one in the table. */
   call(name: string, args: readonly Value[]): Value;
   /** Ends the routine with an i32 result. */

@@ -64,9 +64,13 @@ interface InterpreterImports extends WebAssembly.Imports {
   readonly helper: RegionImports['helper'];
 }
 
+type DeliverRoutine = (cpu: number, vector: number, errorCode: number, resumeFlag: number) => number;
+
 export class Engine {
   readonly #p: EngineParts;
   readonly #enter: (record: number, cpu: number) => number;
+  /** The usual cases of {@link deliverEvent}; see shared/x86/routines/event-delivery.ts. */
+  readonly #deliverLong: DeliverRoutine;
   readonly regions: RegionTier;
   readonly #i32: Int32Array;
   readonly #base: number;
@@ -93,6 +97,7 @@ export class Engine {
       instance.exports['table'] as WebAssembly.Table,
     );
     this.#enter = instance.exports['enter'] as (record: number, cpu: number) => number;
+    this.#deliverLong = instance.exports['deliverLong'] as DeliverRoutine;
     parts.cpu.modeChanged();
   }
 
@@ -353,12 +358,14 @@ export class Engine {
       return;
     }
     this.exceptions++;
+    if (this.#deliverLong(this.#base, vector, errorCode, RF) !== 0) return;
     const event =
       errorCode < 0 ? { vector, kind: 'fault' as const } : { vector, errorCode, kind: 'fault' as const };
     if (deliverEvent(this.#p.cpu, event) === S.EXIT_SHUTDOWN) i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }
 
   #deliver(vector: number, kind: 'external' | 'nmi'): void {
+    if (this.#deliverLong(this.#base, vector, -1, 0) !== 0) return;
     if (deliverEvent(this.#p.cpu, { vector, kind }) === S.EXIT_SHUTDOWN)
       this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
   }

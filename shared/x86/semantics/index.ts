@@ -1,6 +1,7 @@
 // All instructions by iced-x86 mnemonic name. What has no row is #UD: it is undefined or not announced in CPUID.
 import type { SemanticsEntry, SemanticsTable } from '#shared/translate/emitter.js';
 import type { RoutineTable } from '#shared/translate/routine.js';
+import { EVENT_ROUTINES } from '#shared/x86/routines/event-delivery.js';
 import { FX_ROUTINES } from '#shared/x86/routines/fx-image.js';
 import { MEMORY_MISS_ROUTINES } from '#shared/x86/routines/memory-miss.js';
 import { PAGE_WALK_ROUTINES } from '#shared/x86/routines/page-walk.js';
@@ -58,11 +59,12 @@ function merge(): Record<string, SemanticsEntry> {
 /** Every instruction's meaning, by iced-x86 mnemonic name (strings that share SSE2's: StringMovsd, StringCmpsd). */
 export const SEMANTICS: SemanticsTable = merge();
 
-/** The routines that meanings and slow memory paths call, by name. */
+/** The routines that meanings, slow memory paths and the run loop call, by name. */
 export const ROUTINES: RoutineTable = {
   ...X87_ROUTINES,
   ...FX_ROUTINES,
   ...SSE_ROUTINES,
   ...PAGE_WALK_ROUTINES,
   ...MEMORY_MISS_ROUTINES,
+  ...EVENT_ROUTINES,
 };

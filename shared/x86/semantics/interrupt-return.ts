@@ -7,8 +7,7 @@ import { leaveBy } from '#shared/x86/semantics/control-transfer.js';
 import * as fast from '#shared/x86/semantics/fast-transfer.js';
 
 const RSP = 4;
-/** The descriptors of flat segments, accessed, DPL 0; and DPL 3 in them. */
-const CODE64 = 0x00af_9b00_0000_ffffn;
+/** The descriptor of a flat data segment, accessed, DPL 0; and DPL 3 in descriptors. */
 const DATA = 0x00cf_9300_0000_ffffn;
 const DPL3 = 0x6000_0000_0000n;
 /** What IRETQ at CPL 0 takes from the image but for RF, which lasts one instruction and only spares it a breakpoint. */
@@ -94,7 +93,10 @@ function returnToUser(e: Emitter, frame: Frame, flags: Value): void {
     e.and(mayKeep(e, cpu.FS), mayKeep(e, cpu.GS)),
   );
   e.if(e.and(kept, fast.jumpCacheFits(e, 3)), () => {
-    const flat = e.and(isFlat(e, frame.code, CODE64 | DPL3), isFlat(e, frame.stack, DATA | DPL3));
+    const flat = e.and(
+      isFlat(e, frame.code, fast.CODE64_DESCRIPTOR | DPL3),
+      isFlat(e, frame.stack, DATA | DPL3),
+    );
     e.if(flat, () => {
       commit(e, frame, 3);
       fast.leaveSupervisor(e, flags);
@@ -106,7 +108,7 @@ function returnToUser(e: Emitter, frame: Frame, flags: Value): void {
 /** To CPL 0, whose TLB set stays unless the flags' AC is set. */
 function returnToSupervisor(e: Emitter, frame: Frame): void {
   e.if(e.eqz(e.and(e.wrap(frame.flags), e.i32(AC))), () => {
-    const flat = e.and(isFlat(e, frame.code, CODE64), isFlat(e, frame.stack, DATA));
+    const flat = e.and(isFlat(e, frame.code, fast.CODE64_DESCRIPTOR), isFlat(e, frame.stack, DATA));
     e.if(flat, () => {
       commit(e, frame, 0);
       e.jumpIndirect(frame.ip, 64);
