@@ -45,7 +45,7 @@ import { signalWord } from '#shared/ipc/doorbell.js';
 import { chooseAccel } from './accel/choose-accel.js';
 import { openKvmMachine, type KvmMachine } from './accel/kvm-machine.js';
 import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
-import type { DiskConfig, MachineConfig, SupervisionConfig } from './machine-config.js';
+import type { DiskConfig, MachineConfig, OutputSink, SupervisionConfig } from './machine-config.js';
 import type { ActorSpec } from './supervision/child.js';
 
 export interface BuiltMachine {
@@ -55,6 +55,8 @@ export interface BuiltMachine {
   readonly devices: readonly ActorSpec[];
   readonly vcpus: readonly ActorSpec[];
   readonly supervision: SupervisionConfig;
+  /** COM1's output. */
+  readonly serial?: OutputSink;
   /** The machine's engine keeps statistics. */
   readonly engineStatistics: boolean;
   /** Every seed has it; what is injected later is pushed. */
@@ -83,6 +85,8 @@ export const UART_NAME = 'uart';
 const SHUTDOWN_MS = 2000;
 /** Decoded blocks and compiled regions are on the JavaScript heap. */
 const VCPU_HEAP_MIB = 512;
+const COMPILER_HEAP_MIB = 192;
+const COMPILER_KIND = 'compiler';
 /** How a worker of an actor starts; a test may put sources elsewhere. */
 const ACTORS = new URL('../actors/', import.meta.url);
 const BUILT_ACTORS = import.meta.url.endsWith('.ts') ? new URL('../dist/actors/', import.meta.url) : ACTORS;
@@ -123,14 +127,18 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
   const kvm = kvmWanted ? openKvmMachine(memory, layout) : undefined;
   const faults = { seed: config.faults?.seed ?? 0, rules: [...(config.faults?.rules ?? [])] };
   const seed = makeSeed({ ...config, faults }, memory, layout, kvm);
-  const kinds = [...new Set(plans.map((plan) => plan.kind))];
+  // The compiler is none of them: its modules take longer to load than all others together, and no request waits for it.
+  const kinds = [...new Set(plans.map((plan) => plan.kind))].filter((kind) => kind !== COMPILER_KIND);
   // Bare-metal kernels have no other way to report how they ended.
   const debugExit = config.debugExit || loaded.kind === 'multiboot';
   return {
     memory,
     layout,
     kernelKind: loaded.kind,
-    devices: plans.map((plan) => actorSpec(layout, seed(plan.name, plan.kind, plan.params))),
+    devices: plans.map((plan) => ({
+      ...actorSpec(layout, seed(plan.name, plan.kind, plan.params)),
+      ...(plan.kind === COMPILER_KIND && { heapMib: COMPILER_HEAP_MIB }),
+    })),
     vcpus: layout.vcpus.map((vcpu, index): ActorSpec => {
       const initial = index === 0 ? { initial: loaded } : {};
       const statistics = config.engineStatistics;
@@ -150,6 +158,7 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
       };
     }),
     supervision: config.supervision,
+    serial: config.serial,
     engineStatistics: config.engineStatistics && kvm === undefined,
     faults,
     vcpuModules: [new URL(`vcpu/engine-${kvm === undefined ? 'wasm' : 'kvm'}/vcpu-engine.js`, BUILT_ACTORS)],
@@ -181,7 +190,7 @@ function planDevices(config: MachineConfig): DevicePlan[] {
     {
       name: UART_NAME,
       kind: 'uart',
-      params: { output: config.serial } satisfies UartParams,
+      params: { output: config.serial === 'none' ? 'none' : 'kernel' } satisfies UartParams,
       windows: [uartWindow(UART_NAME)],
       mailboxes: [fromKernel(UART_NAME)],
     },
@@ -215,7 +224,7 @@ function planCompiler(config: MachineConfig): DevicePlan {
   const answers = { entries: ANSWER_ENTRIES, payloadBytes: ANSWER_PAYLOAD_BYTES };
   return {
     name: COMPILER_NAME,
-    kind: 'compiler',
+    kind: COMPILER_KIND,
     params: { vcpus, cacheFolder, symbolsPath, statistics: config.engineStatistics } satisfies CompilerParams,
     mailboxes: vcpus.flatMap((vcpu) => [
       { from: vcpu, to: COMPILER_NAME, ...requests },

@@ -12,6 +12,7 @@ import {
   messageKind,
 } from '#actors/virtio-console/protocol.js';
 import { TroupeError } from '#shared/base/error.js';
+import { startPatientTimer } from './patient-timer.js';
 import { ControlLines, OutputMark, formatExec, formatKill } from '#shared/boot/exec-protocol.js';
 
 type ByteSink = (bytes: Uint8Array) => void | Promise<void>;
@@ -81,16 +82,16 @@ export class ExecChannel {
 
   /** Resolves when the guest serves commands. */
   async ready(timeoutMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
+    let endTimer = (): void => {};
     const late = new Promise<never>((_, reject) => {
       const message = `the guest did not come up to serve commands in ${timeoutMs / 1000} s`;
       const hint = 'look at its kernel log with --verbose; exec needs the stock guest';
-      timer = setTimeout(() => reject(new TroupeError('timeout', message, hint)), timeoutMs);
+      endTimer = startPatientTimer(timeoutMs, () => reject(new TroupeError('timeout', message, hint)));
     });
     try {
       await Promise.race([this.#ready, late]);
     } finally {
-      clearTimeout(timer);
+      endTimer();
     }
   }
 
@@ -103,18 +104,18 @@ export class ExecChannel {
     const { timeoutMs } = options;
     if (timeoutMs === undefined) return ended;
     const running = await started;
-    let timer: NodeJS.Timeout | undefined;
+    let endTimer = (): void => {};
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
+      endTimer = startPatientTimer(timeoutMs, () => {
         running.muted = true;
         this.#control(formatKill(running.id, 'KILL'));
         reject(new TroupeError('timeout', `the command took longer than ${timeoutMs} ms`));
-      }, timeoutMs);
+      });
     });
     try {
       return await Promise.race([ended, late]);
     } finally {
-      clearTimeout(timer);
+      endTimer();
     }
   }
 

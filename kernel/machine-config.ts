@@ -65,6 +65,8 @@ export interface SupervisionConfig {
   readonly hangMs: number;
   /** An actor that runs in a circle is found within two of these. */
   readonly heartbeatMs: number;
+  /** Warm threads that wait for a device's death: more than one pays where deaths follow each other closely. */
+  readonly spares: number;
 }
 
 export const DEFAULT_VCPUS = 2;
@@ -74,6 +76,7 @@ export const DEFAULT_SUPERVISION: SupervisionConfig = {
   periodMs: 10_000,
   hangMs: 10_000,
   heartbeatMs: 500,
+  spares: 1,
 };
 const MAX_SERIAL_BYTES = 20; // VIRTIO_BLK_ID_BYTES
 

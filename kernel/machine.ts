@@ -19,12 +19,14 @@ import {
 import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
 import { KERNEL_NAME, mailboxName, vcpuName, type MachineLayout } from '#shared/memory/machine-layout.js';
-import type { BuiltMachine } from './builder.js';
+import { uartOutputRing } from '#actors/uart/protocol.js';
+import { UART_NAME, type BuiltMachine } from './builder.js';
 import { writeBundle } from './diagnostic-bundle.js';
 import { readEngineStatistics, type EngineStatistics } from './engine-statistics.js';
 import { InputQueue } from './input-queue.js';
 import { MailboxAudit } from './mailbox-audit.js';
 import { OutputReader, type OutputListener } from './output-reader.js';
+import { SerialOutput } from './serial-output.js';
 import { FaultControl } from './fault/fault-control.js';
 import type { ActorEvent } from './supervision/actor-event.js';
 import type { ActorStatus } from './supervision/child.js';
@@ -61,6 +63,12 @@ function exitOf(event: MachineEvent): MachineExit {
   }
 }
 
+function openSerial({ serial, layout, memory }: BuiltMachine): SerialOutput | undefined {
+  const uart = layout.actors[UART_NAME];
+  if (typeof serial !== 'number' || uart === undefined) return undefined;
+  return new SerialOutput(uartOutputRing(memory.buffer, uart.statePage), serial);
+}
+
 export class Machine {
   readonly layout: MachineLayout;
   readonly memory: WebAssembly.Memory;
@@ -72,6 +80,7 @@ export class Machine {
   readonly #vcpus: ActorSupervisor;
   readonly #inputs = new Map<string, InputQueue>();
   readonly #outputs: OutputReader;
+  readonly #serial: SerialOutput | undefined;
   readonly #exit: Promise<MachineExit>;
   readonly #faults: FaultControl;
   readonly #audit: MailboxAudit;
@@ -100,16 +109,17 @@ export class Machine {
       tell: (event) => this.#tell(event),
       escalate: (message) => void this.#end({ kind: 'failed', message }),
     };
-    const { intensity, periodMs, hangMs, heartbeatMs } = built.supervision;
+    const { intensity, periodMs, hangMs, heartbeatMs, spares } = built.supervision;
     const rules = { strategy: 'one_for_one', intensity, periodMs } as const;
     const limits = { hangMs, heartbeatMs };
-    const spare = { modules: built.deviceModules };
+    const spare = { modules: built.deviceModules, count: spares };
     this.#devices = new ActorSupervisor({ ...rules, spare }, built.devices, host, limits);
-    const vcpuSpare = { modules: built.vcpuModules, late: true };
+    const vcpuSpare = { modules: built.vcpuModules, count: 1, late: true };
     this.#vcpus = new ActorSupervisor({ ...rules, spare: vcpuSpare }, built.vcpus, host, limits);
     this.#faults = this.#makeFaults(built);
     this.#audit = new MailboxAudit(this.views, built.layout);
     this.#outputs = new OutputReader(this.views, built.layout);
+    this.#serial = openSerial(built);
     this.#exit = new Promise((resolve) => {
       this.#resolveExit = resolve;
     });
@@ -132,6 +142,7 @@ export class Machine {
     this.#log.info({ vcpus: this.layout.vcpus.length }, 'machine started');
     void this.#watchEvents();
     this.#outputs.start();
+    this.#serial?.start();
   }
 
   /** Quiesces: when it resolves, neither a vCPU nor a device touches guest memory. */
@@ -285,6 +296,7 @@ export class Machine {
     await this.#vcpus.terminate();
     await this.#devices.stop();
     await this.#outputs.close();
+    await this.#serial?.close();
     this.#release();
     this.#state = 'ended';
     this.#resolveExit(exit.kind === 'failed' ? this.#writeBundle(exit) : exit);

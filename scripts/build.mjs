@@ -27,7 +27,7 @@ const SETTINGS = [
 ];
 const DIST = join(ROOT, 'dist');
 /** What is no TypeScript and lies beside the code that reads it. */
-const ASSETS = ['kernel/chaos/verifier.c'];
+const ASSETS = ['verifier.c', 'verifier-devices.c', 'verifier.h'].map((name) => `kernel/chaos/${name}`);
 /** What node-gyp leaves behind. */
 const NATIVE_BUILD = join(ROOT, 'native/build');
 const STAMP = join(DIST, '.stamp');

@@ -1,5 +1,5 @@
-// `npm run chaos:nightly [-- --hours H --strikes N --seconds S --seed N --report DIR]`: installs and builds what is missing, then runs
-// guests under the whole kill matrix.
+// `npm run chaos:nightly [-- --hours H --strikes N --faults N --kinds K,K --seconds S --seed N --report DIR]`: installs and builds what is
+// missing, then runs guests under the whole kill matrix.
 import { ensureReady } from './ensure-ready.mjs';
 
 ensureReady();

@@ -1,21 +1,19 @@
-// COM1: a 16550A whose registers come over the register bus and whose line goes to a file descriptor. Each access is obeyed
-// exactly once across restarts: the state page says which was the last of every vCPU, and what it gave.
+// COM1: a 16550A whose registers come over the register bus and whose line goes to the kernel's thread. Each access is obeyed
+// exactly once across restarts: the state page says which was the last of every vCPU, and what it gave (state.ts: steps).
 
 import { COM1_IRQ } from '#shared/acpi/platform.js';
-import { monotonicNs } from '#shared/base/clock.js';
 import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import type { MailboxReceiver } from '#shared/ipc/mailbox.js';
 import type { RegisterHandler, RegisterServer } from '#shared/ipc/register-bus.js';
-import { blockThread } from '#shared/ipc/sleep.js';
+import { announceOutput, waitForRoom, waitingOutput, type OutputRing } from '#shared/ipc/output-ring.js';
 import { KERNEL_NAME, vcpuName } from '#shared/memory/machine-layout.js';
 import { type InterruptFabric, createInterruptFabric, setIsaIrq } from '#shared/x86/interrupt-delivery.js';
-import { UART_LSR, type UartParams } from './protocol.js';
+import { UART_LSR, uartOutputRing, type UartParams } from './protocol.js';
 import * as R from './registers.js';
-import { UartSink } from './sink.js';
 import * as S from './state.js';
 import type { UartState } from './state.js';
 
-/** How long to let a full descriptor drain before the next attempt. */
+/** How long to wait for the reader of a full ring before the next sign of life. */
 const RETRY_MS = 5;
 
 export function createUart(context: ActorContext): ActorBehaviour {
@@ -26,7 +24,8 @@ class Uart implements ActorBehaviour, RegisterHandler {
   readonly #context: ActorContext;
   readonly #fabric: InterruptFabric;
   readonly #state: UartState;
-  readonly #sink: UartSink;
+  /** Undefined: what is sent goes nowhere. */
+  readonly #output: OutputRing | undefined;
   readonly #server: RegisterServer;
   readonly #input: MailboxReceiver;
   readonly #vcpus = new Map<string, number>();
@@ -34,17 +33,19 @@ class Uart implements ActorBehaviour, RegisterHandler {
   /** Who sent the access in hand. */
   #vcpu = 0;
   #isLineHigh: boolean | undefined;
-  #retryNs = Infinity;
+  #announced = 0;
 
   constructor(context: ActorContext) {
     this.#context = context;
     this.#fabric = createInterruptFabric(context.memory, context.layout, context.wire);
     this.#state = S.viewUartState(context.memory.buffer, context.statePage);
-    this.#sink = new UartSink(this.#state, (context.params as UartParams).output);
+    const isHeard = (context.params as UartParams).output === 'kernel';
+    this.#output = isHeard ? uartOutputRing(context.memory.buffer, context.statePage) : undefined;
     context.layout.vcpus.forEach((_, i) => this.#vcpus.set(vcpuName(i), i));
     this.#lsrShadow = context.registerPage.offset + UART_LSR;
     this.#input = context.receiveFrom(KERNEL_NAME);
     if (S.getState(this.#state, S.S_VERSION) === 0) S.resetUartState(this.#state);
+    S.finishStep(this.#state);
     this.#server = context.serveRegisters(this);
     this.#publish();
   }
@@ -53,10 +54,6 @@ class Uart implements ActorBehaviour, RegisterHandler {
     const took = this.#takeInput();
     this.#flush();
     return took;
-  }
-
-  nextDeadlineNs(): number {
-    return this.#retryNs;
   }
 
   pause(): void {
@@ -70,7 +67,7 @@ class Uart implements ActorBehaviour, RegisterHandler {
   }
 
   restore(state: Uint8Array): void {
-    this.#state.bytes.set(state);
+    S.restoreUartState(this.#state, state);
     this.#publish();
   }
 
@@ -88,6 +85,7 @@ class Uart implements ActorBehaviour, RegisterHandler {
   read(offset: number): number {
     if (this.#wasObeyed()) return S.repeatedValue(this.#state, this.#vcpu);
     this.#context.failpoint('access');
+    S.beginStep(this.#state);
     return this.#record(R.uartRead(this.#state, offset & 7));
   }
 
@@ -95,9 +93,11 @@ class Uart implements ActorBehaviour, RegisterHandler {
   write(offset: number, _size: number, value: number): void {
     if (this.#wasObeyed()) return;
     this.#context.failpoint('access');
-    while (!this.#sink.hasRoom) this.#waitForRoom();
+    while (this.#output !== undefined && waitingOutput(this.#output) >= S.TX_RING_BYTES)
+      this.#waitForRoom(this.#output);
+    S.beginStep(this.#state);
     if (R.uartWrite(this.#state, offset & 7, value & 0xff)) {
-      this.#sink.put(value & 0xff);
+      if (this.#output !== undefined) S.putOutput(this.#state, value & 0xff);
       // THR was full for an instant: an edge-triggered pin needs to see the line fall.
       this.#driveLine(false);
     }
@@ -117,10 +117,10 @@ class Uart implements ActorBehaviour, RegisterHandler {
   }
 
   /** The guest is faster than whoever reads the output: it waits, and so does this actor, alive. */
-  #waitForRoom(): void {
-    if (this.#sink.flush()) return;
+  #waitForRoom(output: OutputRing): void {
+    announceOutput(output);
     this.#context.beat();
-    blockThread(RETRY_MS);
+    waitForRoom(output, RETRY_MS);
   }
 
   #takeInput(): boolean {
@@ -133,8 +133,9 @@ class Uart implements ActorBehaviour, RegisterHandler {
       if (S.getState(this.#state, S.S_INPUT_SEQUENCE) !== (sequence | 0)) {
         if (R.receivedBytes(this.#state) + length > S.RX_RING_BYTES) break;
         const { u8 } = this.#context.views;
+        S.beginStep(this.#state);
         for (let i = 0; i < length; i++) R.receive(this.#state, u8[payload + i]!);
-        S.setState(this.#state, S.S_INPUT_SEQUENCE, sequence);
+        S.takeStep(this.#state, S.S_INPUT_SEQUENCE, sequence | 0);
       }
       this.#input.complete();
       took = true;
@@ -143,9 +144,13 @@ class Uart implements ActorBehaviour, RegisterHandler {
     return took;
   }
 
+  /** Tells the kernel's thread of new output. */
   #flush(): void {
+    const head = S.getState(this.#state, S.S_TX_HEAD);
+    if (this.#output === undefined || head === this.#announced) return;
     this.#context.failpoint('flush');
-    this.#retryNs = this.#sink.flush() ? Infinity : monotonicNs() + RETRY_MS * 1e6;
+    announceOutput(this.#output);
+    this.#announced = head;
   }
 
   /** Shows LSR and drives the line. */

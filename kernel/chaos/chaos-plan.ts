@@ -16,6 +16,8 @@ export interface ChaosPlan {
   /** Restarts that the supervisors allow within ten seconds. */
   readonly intensity: number;
   readonly heartbeatMs: number;
+  /** Warm threads in reserve. */
+  readonly spares: number;
 }
 
 const DEFAULT_SECONDS = 20;
@@ -24,7 +26,7 @@ const MAX_SECONDS = 24 * 3600;
 /** Reads a plan. Throws TroupeError `file-unreadable`, `bad-config` or `bad-flag`. */
 export function readChaosPlan(path: string): ChaosPlan {
   const { rest, ...faults } = readFaultPlan(path);
-  const known = ['duration', 'smp', 'memory', 'diskMib', 'tier', 'intensity', 'heartbeat'];
+  const known = ['duration', 'smp', 'memory', 'diskMib', 'tier', 'intensity', 'heartbeat', 'spares'];
   const unknown = Object.keys(rest).find((key) => !known.includes(key));
   const bad = (message: string, hint: string): TroupeError =>
     new TroupeError('bad-config', `plan ${path}: ${message}`, hint);
@@ -54,6 +56,7 @@ export function readChaosPlan(path: string): ChaosPlan {
     ...{
       diskMib: count('diskMib', 8),
       intensity: count('intensity', 1000),
+      spares: count('spares', 1),
       heartbeatMs: time('heartbeat', 500),
     },
   };

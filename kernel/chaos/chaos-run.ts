@@ -9,6 +9,7 @@ import { Session } from '../session.js';
 import type { ActorEvent } from '../supervision/actor-event.js';
 import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
 import type { ChaosPlan } from './chaos-plan.js';
+import { SerialFile, StopWatch, inputLines, resizeAgainAndAgain } from './guest-traffic.js';
 import { NumberedLines } from './numbered-lines.js';
 import { WORKLOAD_PATH, sumDisk, type Workload } from './workload.js';
 
@@ -31,11 +32,20 @@ export interface ChaosRun {
 
 const BOOT_MS = 180_000;
 /** Beyond the workload's time: it reads all of its disk again. */
-const GRACE_MS = 120_000;
+const GRACE_MS = 60_000;
+const LOOK_MS = 20_000;
 /** What a guest's kernel says when hardware fails it. What it says of a slow host is not that. */
-const TROUBLE = 'error|fail|BUG|Oops|panic|timed? ?out|corrupt|reset|hung|NMI|spurious|nobody cared';
+const TROUBLE = 'error|fail|refuse|BUG|Oops|panic|timed? ?out|corrupt|reset|hung|NMI|spurious|nobody cared';
 const NO_TROUBLE =
   /ACPI|PCI|pci |pci_|tsc|RAS|Spectre|command line|nomodule|hrtimer|failed to find|not found/i;
+/** A line of a stack trace: the line that announces the trace is what counts. */
+const TRACE_LINE = /\+0x[0-9a-f]+\/0x[0-9a-f]+/;
+/** What a kernel says that missed time. */
+const MISSED_TIME = /soft lockup|rcu|NMI|blocked for more than|sched: RT throttling|workqueue/i;
+/** Not even an emergency is printed into the serial line's numbered lines; dmesg has it. */
+const QUIET_CONSOLE = 'echo 0 4 0 7 >/proc/sys/kernel/printk';
+/** Of the disk whose driver comes and goes. */
+const SPARE_BYTES = 2 ** 20;
 
 /** Runs once. Rejects only when there is no guest to run. */
 export async function runChaos(plan: ChaosPlan, seed: number, workload: Workload): Promise<ChaosRun> {
@@ -43,25 +53,34 @@ export async function runChaos(plan: ChaosPlan, seed: number, workload: Workload
   const disk = join(folder, 'disk.img');
   writeFileSync(disk, '');
   truncateSync(disk, plan.diskMib * 2 ** 20);
+  const spare = join(folder, 'spare.img');
+  writeFileSync(spare, '');
+  truncateSync(spare, SPARE_BYTES);
+  const serial = new SerialFile(join(folder, 'serial'));
+  const stops = new StopWatch();
   const events: ActorEvent[] = [];
   try {
     const session = await Session.open({
       vcpus: plan.smp,
       memory: plan.memory,
-      disks: [{ path: disk }],
+      disks: [{ path: disk }, { path: spare }],
+      serial: serial.fd,
+      append: 'iomem=relaxed', // the workload writes to device registers
+      translationCache: 'none', // code of no use to any other guest
       tier: plan.tier,
       execPorts: true,
       faults: { seed, rules: [] },
-      supervision: { intensity: plan.intensity, heartbeatMs: plan.heartbeatMs },
+      supervision: { intensity: plan.intensity, heartbeatMs: plan.heartbeatMs, spares: plan.spares },
       log: { level: 'silent' },
       onActorEvent: (event) => events.push(event),
     });
     try {
-      return await judgeRun(session, plan, seed, workload, { disk, events });
+      return await judgeRun(session, plan, seed, workload, { disk, events, serial, stops });
     } finally {
       await session.stop();
     }
   } finally {
+    stops.close();
     rmSync(folder, { recursive: true });
   }
 }
@@ -70,17 +89,27 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
+interface RunEnds {
+  readonly disk: string;
+  readonly events: ActorEvent[];
+  readonly serial: SerialFile;
+  readonly stops: StopWatch;
+}
+
 async function judgeRun(
   session: Session,
   plan: ChaosPlan,
   seed: number,
   workload: Workload,
-  { disk, events }: { readonly disk: string; readonly events: ActorEvent[] },
+  { disk, events, serial, stops }: RunEnds,
 ): Promise<ChaosRun> {
-  await session.exec(`cat >${WORKLOAD_PATH} && chmod +x ${WORKLOAD_PATH} && dmesg -c >/dev/null`, {
-    stdin: once(workload.program),
-    readyMs: BOOT_MS,
-  });
+  await session.exec(
+    `cat >${WORKLOAD_PATH} && chmod +x ${WORKLOAD_PATH} && dmesg -c >/dev/null && ${QUIET_CONSOLE}`,
+    {
+      stdin: once(workload.program),
+      readyMs: BOOT_MS,
+    },
+  );
   const lines = new NumberedLines('c');
   const stderr: Uint8Array[] = [];
   const failures: string[] = [];
@@ -89,8 +118,11 @@ async function judgeRun(
   const startedMs = lastMs;
   const offsetMs = session.sinceStartMs();
   for (const rule of plan.faults.rules) session.inject(rule);
+  let isOver = false;
+  const endResizing = resizeAgainAndAgain(session);
   try {
-    const code = await session.exec(`${WORKLOAD_PATH} /dev/vda ${plan.seconds} ${seed >>> 0}`, {
+    const code = await session.exec(`${WORKLOAD_PATH} /dev/vda ${plan.seconds} ${seed >>> 0} /dev/vdb`, {
+      stdin: inputLines(() => isOver),
       timeoutMs: plan.seconds * 1000 + GRACE_MS,
       onStdout: (bytes) => {
         const nowMs = performance.now();
@@ -101,15 +133,22 @@ async function judgeRun(
       onStderr: (bytes) => void stderr.push(bytes),
     });
     if (code !== 0) failures.push(`the workload ended with ${code}`);
-    failures.push(...(await readKernelLog(session)));
+    isOver = true;
+    endResizing();
+    failures.push(...(await readKernelLog(session, stops)));
   } catch (error) {
     failures.push(error instanceof Error ? error.message : String(error));
+    failures.push(...(await readStuckThreads(session)));
+  } finally {
+    isOver = true;
+    endResizing();
   }
   const said = Buffer.concat(stderr).toString().split('\n');
   failures.push(...said.filter((line) => line !== ''));
   if (lines.fault !== undefined) failures.push(`console: ${lines.fault}`);
   const mended = [...session.mailboxes().values()].reduce((sum, box) => sum + countMended(box), 0);
   await session.stop(); // before the image is read
+  failures.push(...[serial.close()].filter((fault) => fault !== undefined));
   const counts = readCounts(lines.others);
   failures.push(...checkDisk(lines.others, disk, workload, failures.length === 0));
   return {
@@ -126,14 +165,33 @@ async function judgeRun(
 
 const countMended = (box: MailboxCounts): number => box.repaired + box.duplicates + box.republished;
 
-async function readKernelLog(session: Session): Promise<string[]> {
+async function readKernelLog(session: Session, stops: StopWatch): Promise<string[]> {
   const found: Uint8Array[] = [];
   await session.exec(`dmesg | grep -iE '${TROUBLE}'; true`, {
     timeoutMs: GRACE_MS,
     onStdout: (bytes) => void found.push(bytes),
   });
   const lines = Buffer.concat(found).toString().split('\n');
-  return lines.filter((line) => line !== '' && !NO_TROUBLE.test(line)).map((line) => `kernel: ${line}`);
+  const isTrouble = (line: string): boolean =>
+    line !== '' &&
+    !NO_TROUBLE.test(line) &&
+    !TRACE_LINE.test(line) &&
+    !(stops.wasStopped && MISSED_TIME.test(line));
+  return lines.filter(isTrouble).map((line) => `kernel: ${line}`);
+}
+
+/** After a workload that did not end: its threads that a kill did not end either wait for a device. */
+async function readStuckThreads(session: Session): Promise<string[]> {
+  const found: Uint8Array[] = [];
+  const look =
+    'sleep 2; for t in $(pidof troupe-workload); do for t in /proc/$t/task/*; do ' +
+    'echo "stuck: $(cat $t/wchan) $(grep State $t/status)"; cat $t/stack; done; done; dmesg | tail -40; grep virtio /proc/interrupts';
+  try {
+    await session.exec(look, { timeoutMs: LOOK_MS, onStdout: (bytes) => void found.push(bytes) });
+  } catch (error) {
+    found.push(Buffer.from(String(error)));
+  }
+  return [Buffer.concat(found).toString()];
 }
 
 /** `= NAME NUMBER` lines. */

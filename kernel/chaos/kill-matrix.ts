@@ -16,6 +16,7 @@ export const MATRIX_KINDS = [
   'virtio-blk',
   'virtio-console',
   'virtio-rng',
+  'compiler',
 ] as const;
 
 export function cellName({ kind, point, action }: MatrixCell): string {
@@ -46,8 +47,13 @@ function means(kind: string, point: FailpointName, action: FaultAction): boolean
   return true;
 }
 
-/** The cell as a rule that strikes `times` times, spread over the hits. */
-export function cellRule(cell: MatrixCell, times: number, every: number): FaultRule {
+/** Ends the actor's thread. */
+export function isDeadly({ action }: MatrixCell): boolean {
+  return action !== 'delay' && !MESSAGE_ACTIONS.has(action);
+}
+
+/** The cell as a rule that strikes `times` times, at the first hit after each `everyMs` from `atMs` on. */
+export function cellRule(cell: MatrixCell, atMs: number, everyMs: number, times: number): FaultRule {
   const { kind, point, action } = cell;
-  return { actor: kind, action, point, every, times, ...(action === 'delay' && { delayMs: 5 }) };
+  return { actor: kind, action, point, atMs, everyMs, times, ...(action === 'delay' && { delayMs: 5 }) };
 }

@@ -1,13 +1,13 @@
-// `npm run chaos:nightly`: chaos runs over the kill matrix, until each cell was struck often enough, as often as there is time for, or
-// no run strikes a wanting cell any more. A run takes a handful of cells, drawn by its seed.
+// `npm run chaos:nightly`: chaos runs over the kill matrix, until each cell was struck often enough and there were faults enough, or
+// time is up. A run takes some cells of every kind of actor, drawn by its seed, which take turns in striking.
 import { parseArgs } from 'node:util';
 import { createPrng } from '#shared/base/prng.js';
-import { parseFault } from '#shared/ipc/fault-text.js';
 import type { ChaosPlan } from './chaos-plan.js';
 import { writeReport } from './chaos-report.js';
 import { runChaos, type ChaosRun } from './chaos-run.js';
 import { summarize } from './chaos-summary.js';
-import { cellName, cellRule, killMatrix, type MatrixCell } from './kill-matrix.js';
+import { cellName, killMatrix, type MatrixCell } from './kill-matrix.js';
+import { StrikeTally, planStrikes } from './strike-tally.js';
 import { makeWorkload } from './workload.js';
 
 export interface NightlyOptions {
@@ -15,6 +15,10 @@ export interface NightlyOptions {
   readonly withinMs: number;
   /** Strikes that a cell wants. */
   readonly strikes: number;
+  /** Faults in all that are wanted; cells that have enough are struck on until then. */
+  readonly faults: number;
+  /** Of actors; all when absent. */
+  readonly kinds?: readonly string[] | undefined;
   /** Of the workload in each run. */
   readonly seconds: number;
   readonly reportFolder: string;
@@ -29,82 +33,60 @@ export interface NightlyResult {
   readonly wanting: readonly string[];
 }
 
-const CELLS_A_RUN = 8;
-/** Runs that a cell takes part in without being struck before it counts as out of reach. */
-const VAIN_RUNS = 2;
-/** How often a cell strikes: an action that takes longer to mend, less often. */
-const EVERY: Readonly<Record<string, number>> = {
-  hang: 400,
-  oom: 400,
-  drop: 20,
-  duplicate: 20,
-  corrupt: 20,
-  delay: 20,
-};
+/** Short, since each hang takes two; a module's loading and a collection of garbage must fit into a fifth of it. */
+const HEARTBEAT_MS = 300;
+/** Several kinds of actors die at once. */
+const SPARES = 3;
 
 export async function runNightly(options: NightlyOptions): Promise<NightlyResult> {
   const workload = await makeWorkload();
-  const cells = killMatrix();
-  const strikes = new Map<string, number>();
-  const vain = new Map<string, number>();
+  const cells = killMatrix().filter(({ kind }) => options.kinds?.includes(kind) ?? true);
+  const tally = new StrikeTally(cells);
   const runs: ChaosRun[] = [];
   const startedMs = performance.now();
   const prng = createPrng(options.seed);
+  let faults = 0;
   for (let i = 0; performance.now() - startedMs < options.withinMs; i++) {
-    const open = cells.filter(
-      (cell) =>
-        (strikes.get(cellName(cell)) ?? 0) < options.strikes && (vain.get(cellName(cell)) ?? 0) < VAIN_RUNS,
-    );
-    if (open.length === 0) break;
-    const drawn = draw(open, prng.below);
-    const plan = planOf(drawn, options);
-    const run = await runChaos(plan, (options.seed + i) >>> 0, workload);
+    const open = tally.open(options.strikes).length;
+    if (open === 0 && faults >= options.faults) break;
+    const drawn = tally.draw(options.strikes, prng.below);
+    const run = await runChaos(planOf(drawn, options), (options.seed + i) >>> 0, workload);
     runs.push(run);
-    for (const cell of drawn) {
-      const name = cellName(cell);
-      const struck = strikesOf(run, cell);
-      if (struck === 0) vain.set(name, (vain.get(name) ?? 0) + 1);
-      else strikes.set(name, (strikes.get(name) ?? 0) + struck);
-    }
-    const { faults } = summarize(runs);
+    tally.add(drawn, run.events);
+    const summary = summarize(runs);
+    faults = summary.faults;
+    const minutes = ((performance.now() - startedMs) / 60_000).toFixed(1);
     options.say(
-      `run ${i + 1}: ${run.passed ? 'passed' : `FAILED: ${run.failures.join('; ')}`}; ${faults} faults so far, ${open.length} cells open`,
+      `run ${i + 1}, ${minutes} min: ${run.passed ? 'passed' : `FAILED: ${run.failures.join('; ')}`}; ` +
+        `${faults} faults, ${summary.restarts} recoveries so far, ${open} cells open`,
     );
-    const rules = drawn.map(cellName);
-    if (!run.passed) options.say(`  seed ${run.seed}, cells ${rules.join(', ')}`);
+    if (!run.passed) options.say(`  seed ${run.seed}, cells ${drawn.map(cellName).join(', ')}`);
     writeReport(options.reportFolder, {
       planPath: 'kill-matrix',
-      faults: cells.map((cell) => `${cellName(cell)}: ${strikes.get(cellName(cell)) ?? 0}`),
+      faults: cells.map((cell) => `${cellName(cell)}: ${tally.strikes(cell)}`),
       workload: workload.kind,
-      summary: summarize(runs),
+      summary,
       runs: runs.filter((r) => !r.passed).slice(-50),
     });
   }
-  const wanting = cells.map(cellName).filter((name) => (strikes.get(name) ?? 0) < options.strikes);
-  return { runs, faults: summarize(runs).faults, strikes, wanting };
+  const strikes = new Map(cells.map((cell) => [cellName(cell), tally.strikes(cell)]));
+  return { runs, faults, strikes, wanting: tally.wanting(options.strikes).map(cellName) };
 }
 
-function draw(cells: readonly MatrixCell[], below: (bound: number) => number): MatrixCell[] {
-  const rest = [...cells];
-  return Array.from(
-    { length: Math.min(CELLS_A_RUN, rest.length) },
-    () => rest.splice(below(rest.length), 1)[0]!,
-  );
-}
-
-function planOf(cells: readonly MatrixCell[], { strikes, seconds, seed }: NightlyOptions): ChaosPlan {
-  const rules = cells.map((cell) => cellRule(cell, strikes, EVERY[cell.action] ?? 100));
+function planOf(cells: readonly MatrixCell[], { seconds, seed }: NightlyOptions): ChaosPlan {
   return {
-    faults: { seed, rules },
-    ...{ seconds, smp: 2, memory: '256M', diskMib: 4, tier: undefined, intensity: 100_000, heartbeatMs: 100 },
+    faults: { seed, rules: planStrikes(cells, seconds) },
+    ...{
+      seconds,
+      smp: 2,
+      memory: '256M',
+      diskMib: 4,
+      tier: undefined,
+      intensity: 100_000,
+      heartbeatMs: HEARTBEAT_MS,
+      spares: SPARES,
+    },
   };
-}
-
-function strikesOf(run: ChaosRun, cell: MatrixCell): number {
-  return run.events.reduce((sum, event) => {
-    if (event.type !== 'fault' || event.kind !== cell.kind || event.action !== cell.action) return sum;
-    return parseFault(event.rule).point === cell.point ? sum + event.count : sum;
-  }, 0);
 }
 
 /** The command: hours, strikes and the like from its flags. Gives the exit code. */
@@ -114,6 +96,8 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
     options: {
       hours: { type: 'string', default: '5.8' },
       strikes: { type: 'string', default: '100' },
+      faults: { type: 'string', default: '100000' },
+      kinds: { type: 'string' },
       seconds: { type: 'string', default: '60' },
       seed: { type: 'string', default: `${Date.now() % 2 ** 31}` },
       report: { type: 'string', default: '.tmp/chaos-nightly' },
@@ -123,6 +107,8 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
     seed: Number(values.seed),
     withinMs: Number(values.hours) * 3_600_000,
     strikes: Number(values.strikes),
+    faults: Number(values.faults),
+    kinds: values.kinds?.split(','),
     seconds: Number(values.seconds),
     reportFolder: values.report,
     say: (line) => process.stdout.write(`${line}\n`),

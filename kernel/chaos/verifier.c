@@ -1,5 +1,5 @@
 /*
- * The self-checking workload of `troupe chaos`, as it runs in the guest: verifier DISK SECONDS SEED.
+ * The self-checking workload of `troupe chaos`, as it runs in the guest: verifier DISK SECONDS SEED [SPARE-DISK].
  *
  *  - Two threads own half the disk each. They write blocks that carry their number, the count of writes to it and a checksum, flush
  *    now and then, and read back with O_DIRECT: what a disk promises is that the last write is found, whole.
@@ -7,36 +7,40 @@
  *    stores in order), and a clock that must not go back.
  *  - The main thread prints a counter line by line, to standard output; the host checks that each comes once, in order.
  *  - /dev/hwrng, where there is one, must give bytes that are not all alike.
+ *  - verifier-devices.c has the rest; what it does to devices is for a guest's, and needs a disk to spare.
  *
  * At the end all of the disk is read again; `= disk SUM` lets the host compare with its image. Lines with `!` are violations.
  */
 #define _GNU_SOURCE
+#include "verifier.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 4096, DISK_THREADS = 2, MAX_THREADS = 128, WORDS = BLOCK / 8 };
+enum { DISK_THREADS = 2, MAX_THREADS = 128, BREATH_TURNS = 16, BREATH_US = 500 };
 
-static atomic_int stop, failed;
+atomic_int stop;
+atomic_ullong serial_lines, driver_starts, codes, input_lines;
+uint64_t seed;
+const char *spare_path;
+static atomic_int failed;
 static atomic_ullong writes, reads, flushes, turns, random_bytes;
 static const char *disk_path;
-static uint64_t blocks, seed;
+static uint64_t blocks;
 
-static void violation(const char *what, uint64_t a, uint64_t b) {
+void violation(const char *what, uint64_t a, uint64_t b) {
   char line[200];
   int n = snprintf(line, sizeof line, "! %s %llu %llu\n", what, (unsigned long long)a, (unsigned long long)b);
   atomic_store(&failed, 1);
   if (write(2, line, n) < 0) _exit(3);
 }
 
-static uint64_t next_random(uint64_t *state) {
+uint64_t next_random(uint64_t *state) {
   uint64_t x = *state;
   x ^= x << 13;
   x ^= x >> 7;
@@ -50,7 +54,7 @@ static uint64_t sum_of(const uint64_t *words, int count) {
   return sum;
 }
 
-static void fill_block(uint64_t *words, uint64_t block, uint64_t count) {
+void fill_block(uint64_t *words, uint64_t block, uint64_t count) {
   uint64_t state = (seed ^ (block << 20) ^ count) | 1;
   words[0] = block;
   words[1] = count;
@@ -58,14 +62,14 @@ static void fill_block(uint64_t *words, uint64_t block, uint64_t count) {
   words[WORDS - 1] = sum_of(words, WORDS - 1);
 }
 
-static void check_block(const uint64_t *words, uint64_t block, uint64_t count) {
+void check_block(const uint64_t *words, uint64_t block, uint64_t count) {
   if (count == 0) return;
   if (words[0] != block) violation("disk: a block of another place", block, words[0]);
   else if (words[1] != count) violation("disk: stale or lost write to block", block, words[1]);
   else if (words[WORDS - 1] != sum_of(words, WORDS - 1)) violation("disk: torn block", block, count);
 }
 
-static void move_block(int fd, uint64_t *words, uint64_t block, int is_write) {
+void move_block(int fd, uint64_t *words, uint64_t block, int is_write) {
   ssize_t n = is_write ? pwrite(fd, words, BLOCK, block * BLOCK) : pread(fd, words, BLOCK, block * BLOCK);
   if (n != BLOCK) violation(is_write ? "disk: write failed" : "disk: read failed", block, errno);
 }
@@ -126,7 +130,8 @@ static void *memory_thread(void *argument) {
     if (now < seen) violation("clock: went back by ns", seen - now, 0);
     atomic_store(&last_ns, now);
     atomic_store(&serving, my_ticket + 1);
-    atomic_fetch_add(&turns, 1);
+    /* Contention is what is wanted; processors that never rest are not. */
+    if (atomic_fetch_add(&turns, 1) % BREATH_TURNS == 0) usleep(BREATH_US);
   }
   return (void *)(uintptr_t)mine;
 }
@@ -144,10 +149,11 @@ static void *writer_thread(void *argument) {
 
 static void *reader_thread(void *argument) {
   (void)argument;
-  while (!atomic_load(&stop)) {
+  for (uint64_t n = 1; !atomic_load(&stop); n++) {
     uint64_t raised = atomic_load_explicit(&flag, memory_order_acquire), found = *(volatile uint64_t *)&datum;
     if (found < raised) violation("memory: flag overtook its datum", raised, found);
-    sched_yield();
+    if (n % BREATH_TURNS == 0) usleep(BREATH_US);
+    else sched_yield();
   }
   return NULL;
 }
@@ -184,6 +190,7 @@ int main(int argc, char **argv) {
   int count = 0;
   if (argc < 4) return 2;
   disk_path = argv[1];
+  spare_path = argv[4];
   seed = strtoull(argv[3], NULL, 10);
   int fd = open(disk_path, O_RDWR);
   off_t bytes = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
@@ -197,6 +204,12 @@ int main(int argc, char **argv) {
   pthread_create(&threads[count++], NULL, random_thread, NULL);
   pthread_create(&threads[count++], NULL, writer_thread, NULL);
   pthread_create(&threads[count++], NULL, reader_thread, NULL);
+  pthread_create(&threads[count++], NULL, code_thread, NULL);
+  if (spare_path != NULL) {
+    pthread_create(&threads[count++], NULL, serial_thread, NULL);
+    pthread_create(&threads[count++], NULL, input_thread, NULL);
+    pthread_create(&threads[count++], NULL, driver_thread, NULL);
+  }
   first_hammer = count;
   for (int i = 0; i < hammers; i++) pthread_create(&threads[count++], NULL, memory_thread, NULL);
   for (uint64_t line = 1; now_ns() < end; line++) {
@@ -219,5 +232,6 @@ int main(int argc, char **argv) {
   if (expected != atomic_load(&counter)) violation("memory: locked counter", expected, atomic_load(&counter));
   printf("= disk %016llx\n", (unsigned long long)sum_disk());
   printf("= writes %llu\n= reads %llu\n= flushes %llu\n= turns %llu\n= random %llu\n", writes, reads, flushes, turns, random_bytes);
+  printf("= serial %llu\n= drivers %llu\n= codes %llu\n= inputs %llu\n", serial_lines, driver_starts, codes, input_lines);
   return atomic_load(&failed);
 }

@@ -15,9 +15,11 @@ export interface Workload {
 
 export const WORKLOAD_PATH = '/run/troupe-workload';
 const COMPILERS = ['cc', 'gcc', 'clang'];
-const SOURCE = fileURLToPath(new URL('verifier.c', import.meta.url));
+const SOURCES = ['verifier.c', 'verifier-devices.c'].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);
 
-/** As the verifier, in the words of busybox: DISK SECONDS SEED. */
+/** As the verifier, in the words of busybox: DISK SECONDS SEED SPARE-DISK. */
 const SCRIPT = `#!/bin/sh
 disk=$1 end=$(($(date +%s) + $2)) n=0 writes=0
 cd /run
@@ -50,7 +52,7 @@ export async function makeWorkload(): Promise<Workload> {
     const target = join(folder, 'verifier');
     for (const compiler of COMPILERS) {
       try {
-        const flags = ['-O2', '-static', '-pthread', '-o', target, SOURCE];
+        const flags = ['-O2', '-static', '-pthread', '-o', target, ...SOURCES];
         await promisify(execFile)(compiler, flags);
         return { kind: 'verifier', program: await readFile(target) };
       } catch {

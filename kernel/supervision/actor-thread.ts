@@ -53,36 +53,51 @@ export class ActorThread {
   }
 }
 
-/** One warm thread in reserve, or none. */
-export class SpareThread {
+/** Warm threads in reserve. They come up one after the other: a loaded machine has actors to run. */
+export class SpareThreads {
   readonly #options: ThreadOptions;
-  #spare: ActorThread | undefined;
+  readonly #count: number;
+  readonly #spares: ActorThread[] = [];
   #closed = false;
 
-  constructor(options: ThreadOptions) {
+  constructor(options: ThreadOptions, count: number) {
     this.#options = options;
+    this.#count = count;
   }
 
-  /** Starts the spare, if it is not there. It does not keep the process alive. */
+  /** Beyond that a thread's heap does not go. */
+  get heapMib(): number {
+    return this.#options.heapMib;
+  }
+
+  /** Starts what is missing. It does not keep the process alive. */
   prepare(): void {
-    if (this.#closed || (this.#spare !== undefined && !this.#spare.gone)) return;
+    this.#dropGone();
+    if (this.#closed || this.#spares.length >= this.#count) return;
+    if (this.#spares.some((spare) => !spare.isWarm)) return;
     const spare = new ActorThread(this.#options);
     spare.worker.on('error', () => {}); // it dies unused: nobody misses it
+    spare.worker.once('message', () => this.prepare());
     spare.worker.unref();
-    this.#spare = spare;
+    this.#spares.push(spare);
   }
 
-  /** The spare, warm or on its way; undefined when there is none. */
+  /** A spare, warm or on its way; undefined when there is none. */
   take(): ActorThread | undefined {
-    const spare = this.#spare;
-    this.#spare = undefined;
-    if (spare === undefined || spare.gone) return undefined;
-    spare.worker.ref();
+    this.#dropGone();
+    const warm = this.#spares.findIndex((spare) => spare.isWarm);
+    const [spare] = this.#spares.splice(Math.max(0, warm), 1);
+    spare?.worker.ref();
     return spare;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.take()?.worker.terminate();
+    await Promise.all(this.#spares.splice(0).map(async ({ worker }) => worker.terminate()));
+  }
+
+  #dropGone(): void {
+    const live = this.#spares.filter((spare) => !spare.gone);
+    this.#spares.splice(0, this.#spares.length, ...live);
   }
 }

@@ -9,7 +9,7 @@ import { PHASE_STARTING, heartbeatIndex, setPhase } from '#shared/ipc/heartbeat.
 import type { Logger } from '#shared/ipc/log.js';
 import type { ArenaViews } from '#shared/memory/arena.js';
 import type { ActorEvent } from './actor-event.js';
-import { ActorThread, SpareThread } from './actor-thread.js';
+import { ActorThread, SpareThreads } from './actor-thread.js';
 import { ActorWorker } from './actor-worker.js';
 import { Child, type ActorSpec, type ActorStatus } from './child.js';
 import { TURNS_PER_PERIOD, judgeHeartbeat } from './heartbeat-watch.js';
@@ -41,8 +41,8 @@ export const DEFAULT_LIMITS: SupervisionLimits = {
   callMs: 10_000,
 };
 
-/** Enough for any device; what runs away is ended. */
-const DEFAULT_HEAP_MIB = 192;
+/** Enough for any device; what runs away is ended, soon. */
+const DEFAULT_HEAP_MIB = 64;
 /** A machine's first moments are its guest's. */
 const SPARE_AFTER_MS = 2000;
 /** A gentle kill becomes one by force after this. */
@@ -59,13 +59,15 @@ export interface SupervisorHost {
 }
 
 export interface SupervisorOptions extends Omit<SupervisorSpec, 'children'> {
-  /** A warm thread in reserve; none when absent. */
+  /** Warm threads in reserve; none when absent. */
   readonly spare?: SparePlan | undefined;
 }
 
+/** Spares become the actors whose heap is no larger than the smallest of all. */
 export interface SparePlan {
-  /** Of the actors that it may become. */
+  /** Of the actors that they may become. */
   readonly modules: readonly URL[];
+  readonly count: number;
   /** Only once an actor has died: of those that are large and seldom do. */
   readonly late?: boolean;
 }
@@ -75,7 +77,7 @@ export class ActorSupervisor {
   readonly #host: SupervisorHost;
   readonly #limits: SupervisionLimits;
   readonly #children: readonly Child[];
-  readonly #spare: SpareThread | undefined;
+  readonly #spare: SpareThreads | undefined;
   readonly #preparesLate: boolean = false;
   #state: SupervisorState = INITIAL_STATE;
   #paused = true;
@@ -97,8 +99,8 @@ export class ActorSupervisor {
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#children = actors.map((actor) => new Child(actor, host.views));
     if (spare !== undefined) {
-      const heapMib = Math.max(...actors.map((actor) => actor.heapMib ?? DEFAULT_HEAP_MIB));
-      this.#spare = new SpareThread({ name: 'spare', preload: spare.modules, heapMib });
+      const heapMib = Math.min(...actors.map((actor) => actor.heapMib ?? DEFAULT_HEAP_MIB));
+      this.#spare = new SpareThreads({ name: 'spare', preload: spare.modules, heapMib }, spare.count);
       this.#preparesLate = spare.late === true;
     }
   }
@@ -204,8 +206,9 @@ export class ActorSupervisor {
     child.silenceEnd();
     setPhase(views.i32, heartbeatIndex(spec.layout.heartbeat), PHASE_STARTING);
     const seed: ActorSeed = { ...spec.seed, generation: child.generation, startPaused: this.#paused };
-    const spare = this.#spare?.take();
     const heapMib = spec.heapMib ?? DEFAULT_HEAP_MIB;
+    const spare =
+      this.#spare !== undefined && heapMib <= this.#spare.heapMib ? this.#spare.take() : undefined;
     const thread = spare ?? new ActorThread({ name: spec.name, preload: [], heapMib });
     const worker = new ActorWorker(thread, spec.entry, seed, () => child.ring(BELL_CONTROL));
     child.worker = worker;

@@ -2,8 +2,7 @@
 // point's name follows from this table, so no point can be missing from it; docs/failpoints.md is made from it.
 
 /** An actor's kind, as its folder is called. */
-type ActorKind =
-  'vcpu' | 'chipset' | 'uart' | 'virtio-blk' | 'virtio-console' | 'virtio-rng' | 'compiler' | 'kernel';
+type ActorKind = 'vcpu' | 'chipset' | 'uart' | 'virtio-blk' | 'virtio-console' | 'virtio-rng' | 'compiler';
 
 interface FailpointEntry {
   readonly kinds: readonly ActorKind[] | 'all';
@@ -13,6 +12,8 @@ interface FailpointEntry {
 const VIRTIO = ['virtio-blk', 'virtio-console', 'virtio-rng'] as const;
 const CONSOLE = ['virtio-console'] as const;
 const UART = ['uart'] as const;
+const SENDERS = ['vcpu', 'virtio-console', 'compiler'] as const;
+const RECEIVERS = ['vcpu', 'uart', ...VIRTIO, 'compiler'] as const;
 
 export const FAILPOINTS = {
   loop: { kinds: 'all', where: 'a turn of the loop begins; of a vCPU: its state is exact' },
@@ -29,7 +30,7 @@ export const FAILPOINTS = {
   tick: { kinds: ['chipset'], where: 'before expired timers are signalled' },
   access: { kinds: UART, where: 'a register access is about to be obeyed' },
   obeyed: { kinds: UART, where: 'the access is recorded; its effects show not yet' },
-  flush: { kinds: UART, where: 'before waiting output is written' },
+  flush: { kinds: UART, where: 'output was handed over; the kernel is not told' },
   'inflight.set': { kinds: VIRTIO, where: 'a request is in the in-flight set, its position not taken' },
   'request.received': { kinds: VIRTIO, where: 'the position is taken too' },
   'request.executed': { kinds: VIRTIO, where: 'the request was carried out; the guest does not know' },
@@ -47,9 +48,9 @@ export const FAILPOINTS = {
   'output.posted': { kinds: CONSOLE, where: 'output is published, its request still in flight' },
   'input.consumed': { kinds: CONSOLE, where: 'input is in the guest, its message not answered' },
   'input.obeyed': { kinds: CONSOLE, where: 'a command of the kernel is obeyed, its message not answered' },
-  'message.send': { kinds: 'all', where: 'a message stands in its slot and is about to be published' },
-  'message.answer': { kinds: 'all', where: 'a message was obeyed; its answer is about to be published' },
-  'message.receive': { kinds: 'all', where: 'a message was found in the ring and is not read yet' },
+  'message.send': { kinds: SENDERS, where: 'a message stands in its slot and is about to be published' },
+  'message.answer': { kinds: RECEIVERS, where: 'a message was obeyed; its answer is about to be published' },
+  'message.receive': { kinds: RECEIVERS, where: 'a message was found in the ring and is not read yet' },
 } as const satisfies Record<string, FailpointEntry>;
 
 export type FailpointName = keyof typeof FAILPOINTS;

@@ -76,6 +76,7 @@ describe('chaos', () => {
       seed: SEED,
       withinMs: SHARE_MS,
       strikes: 10,
+      faults: 1000,
       seconds: 10,
       reportFolder: join(folder, 'matrix'),
       say: (line) => console.log(`chaos: ${line}`),

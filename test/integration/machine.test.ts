@@ -56,7 +56,7 @@ function buildScripted(params: object, vcpus = 2): Machine {
       kernelKind: 'pvh',
       devices: [spec('registers', 'register-file', {})],
       vcpus: vcpuSpecs,
-      supervision: { intensity: 10, periodMs: 10_000, hangMs: 5000, heartbeatMs: 500 },
+      supervision: { intensity: 10, periodMs: 10_000, hangMs: 5000, heartbeatMs: 500, spares: 1 },
       faults: { seed: 0, rules: [] },
       engineStatistics: false,
       deviceModules: [],

@@ -94,7 +94,7 @@ export class DeviceBench {
         strategy: 'one_for_one',
         intensity: options.intensity ?? 100,
         periodMs: 10_000,
-        spare: options.spare && { modules: options.spare },
+        spare: options.spare && { modules: options.spare, count: 1 },
       },
       options.actors.map(spec),
       {
