@@ -228,6 +228,33 @@ export class MailboxSender {
   }
 }
 
+/** How long a thread that follows another one's messages sleeps between two looks: nobody wakes it. */
+const FOLLOW_SLICE_MS = 1;
+
+/** For a third party: another thread's mailbox. */
+export class MailboxFollower {
+  readonly #v: ArenaViews;
+  readonly #parts: L.MailboxParts;
+
+  constructor(v: ArenaViews, region: Region) {
+    this.#v = v;
+    this.#parts = L.openMailbox(v, region);
+  }
+
+  /** Waits until all messages that were sent by now are answered, those that were lost on their way included. */
+  waitServed(onWait: () => void): void {
+    const v = this.#v;
+    const parts = this.#parts;
+    // The receiver may be ahead of the position that a sender is about to store.
+    const target = v.u32[parts.header + L.HEADER_POSITION]! & 0xffff;
+    for (let turn = 0; !hasReached(loadUsedIdx(v, parts), target); turn++) {
+      if (turn < SPIN_TURNS) continue;
+      Atomics.wait(v.i32, usedWordIndex(parts), Atomics.load(v.i32, usedWordIndex(parts)), FOLLOW_SLICE_MS);
+      onWait();
+    }
+  }
+}
+
 /** The receiving end. One thread; one message in hand at a time. */
 export class MailboxReceiver {
   /** Of the message that {@link peek} found. */

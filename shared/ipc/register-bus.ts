@@ -1,12 +1,14 @@
 // The register bus: how a vCPU reaches the registers of devices that live in other threads. A read is a call; a write is
 // posted or a call, in the same ring, so the order of a vCPU's accesses to one device holds. What can be answered from
 // the arena is: shadowed registers by load, virtio notifications by doorbell, MSI-X tables in place.
+// A posted write of one vCPU comes before what another sends to the same device after it, as on a bus: a thread of the guest may
+// have moved from the one to the other in between. So who sends first waits for what the others have posted.
 // An unrouted read gives all ones, an unrouted write vanishes. Accesses of 8 bytes reach a device as two of 4, low first.
 import type { Region } from '#shared/base/region.js';
 import { ECAM_BASE, ECAM_BYTES, PCI_CONFIG_ADDRESS } from '#shared/acpi/platform.js';
 import { BELL_CONFIG, BELL_QUEUE, doorbellIndex, ringDoorbell } from '#shared/ipc/doorbell.js';
 import type { FaultSwitch } from '#shared/ipc/failpoint.js';
-import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
+import { MailboxFollower, MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import type { ArenaViews } from '#shared/memory/arena.js';
 import {
   mailboxName,
@@ -45,6 +47,8 @@ interface Route {
   readonly bell: number;
   readonly doorbell: Region;
   readonly mailbox: Region | undefined;
+  /** What the other vCPUs send to the actor. */
+  readonly others: readonly MailboxFollower[];
   sender: MailboxSender | undefined;
 }
 
@@ -58,6 +62,7 @@ export class BusClient {
   readonly #view: DataView;
   readonly #layout: MachineLayout;
   readonly #options: SenderOptions;
+  readonly #onWait: () => void;
   readonly #routes: readonly [Route[], Route[]];
   /** The route that the last lookup in each space found: accesses come in runs. */
   readonly #recent: [Route | undefined, Route | undefined] = [undefined, undefined];
@@ -70,6 +75,7 @@ export class BusClient {
     this.#view = new DataView(v.buffer);
     this.#layout = layout;
     this.#options = options;
+    this.#onWait = options.onWait ?? (() => {});
     const sender = typeof from === 'number' ? vcpuName(from) : from;
     const makeRoute = (window: RegisterWindow): Route => {
       const actor = layout.actors[window.actor];
@@ -80,6 +86,7 @@ export class BusClient {
         bell: doorbellIndex(actor.doorbell),
         doorbell: actor.doorbell,
         mailbox: layout.mailboxes[mailboxName(sender, window.actor)],
+        others: othersOf(v, layout, sender, window.actor),
         sender: undefined,
       };
     };
@@ -183,6 +190,7 @@ export class BusClient {
       return this.#load(route.registerPage + shadow.offset + (at - shadow.start), size);
     }
     const sender = this.#sender(route);
+    this.#waitForOthers(route);
     const payload = sender.reserve();
     const word = payload >>> 2;
     this.#v.u32[word] = window.base + at;
@@ -211,6 +219,7 @@ export class BusClient {
       return;
     }
     const sender = this.#sender(route);
+    this.#waitForOthers(route);
     const payload = sender.reserve();
     const word = payload >>> 2;
     this.#v.u32[word] = window.base + at;
@@ -233,6 +242,10 @@ export class BusClient {
     return sender;
   }
 
+  #waitForOthers({ others }: Route): void {
+    for (let i = 0; i < others.length; i++) others[i]!.waitServed(this.#onWait);
+  }
+
   #load(offset: number, size: number): number {
     if (size === 4) return this.#view.getUint32(offset, true);
     return size === 2 ? this.#view.getUint16(offset, true) : this.#view.getUint8(offset);
@@ -243,6 +256,13 @@ export class BusClient {
     else if (size === 2) this.#view.setUint16(offset, value, true);
     else this.#view.setUint8(offset, value);
   }
+}
+
+function othersOf(v: ArenaViews, layout: MachineLayout, sender: string, actor: string): MailboxFollower[] {
+  return layout.vcpus.flatMap((_, i) => {
+    const region = vcpuName(i) === sender ? undefined : layout.mailboxes[mailboxName(vcpuName(i), actor)];
+    return region === undefined ? [] : [new MailboxFollower(v, region)];
+  });
 }
 
 /** The address that a BAR decodes at present, NaN when its decoding is off. Reads the shadow of config space. */

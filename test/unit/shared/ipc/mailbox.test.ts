@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { peekDoorbell, doorbellIndex, takeDoorbell, BELL_MAILBOX } from '#shared/ipc/doorbell.js';
-import { MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
+import { MailboxFollower, MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
 import type { FaultVerdict } from '#shared/ipc/failpoint.js';
 import * as L from '#shared/ipc/mailbox-layout.js';
 import { formatMailbox, mailboxBytes } from '#shared/ipc/mailbox-layout.js';
@@ -23,6 +23,29 @@ function post(v: ReturnType<typeof viewArena>, sender: MailboxSender, value: num
   v.u32[payload >>> 2] = value;
   sender.post(payload, 7, 4);
 }
+
+describe('a follower', () => {
+  it('waits until all that was sent is answered, a lost publication included', () => {
+    const v = makeMailbox();
+    const verdicts: FaultVerdict[] = ['none', 'drop'];
+    const sender = new MailboxSender(v, region, doorbell, {
+      faults: { armed: true, pass: () => verdicts.shift() ?? 'none' },
+    });
+    const receiver = new MailboxReceiver(v, region);
+    const follower = new MailboxFollower(v, region);
+    follower.waitServed(() => expect.unreachable('nothing was sent'));
+    post(v, sender, 1);
+    post(v, sender, 2);
+    const seen: number[] = [];
+    follower.waitServed(() => {
+      const payload = receiver.peek();
+      if (payload < 0) return L.republish(v, region, L.findLostPublication(v, region)!, 0);
+      seen.push(v.u32[payload >>> 2]!);
+      receiver.complete();
+    });
+    expect(seen).toEqual([1, 2]);
+  });
+});
 
 describe('mailbox', () => {
   it('behaves as a bounded queue whose head stays until it is answered, across restarts of both ends', () => {
