@@ -14,7 +14,6 @@ const MILD_CELLS = 4;
 const DEADLY_MS: Readonly<Record<string, number>> = { vcpu: 3000, chipset: 1500, compiler: 2500, uart: 1000 };
 const OTHERS_DEADLY_MS = 500;
 const MILD_MS = 100;
-/** A driver starts now and then, and what waits for it strikes at once. */
 const FIRST_STRIKE_MS = 500;
 
 export class StrikeTally {

@@ -104,6 +104,7 @@ export class Child {
       count: loadHeartbeat(this.#i32, this.#heart),
       phase: loadPhase(this.#i32, this.#heart),
       bell: peekDoorbell(this.#i32, this.#bell),
+      isPreloaded: this.worker?.fromSpare ?? false,
       thread: () => {
         const tid = this.worker?.tid;
         return tid === undefined ? undefined : readThreadTime(tid);

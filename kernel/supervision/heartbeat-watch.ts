@@ -14,6 +14,8 @@ export interface HeartbeatSample {
   readonly phase: number;
   /** The doorbell's bits: an idle actor with rung bell is late. */
   readonly bell: number;
+  /** The actor's modules were loaded before it was to start. */
+  readonly isPreloaded: boolean;
   /** Looked at in silence alone: it costs a system call. */
   thread(): ThreadTime | undefined;
 }
@@ -43,8 +45,9 @@ export interface HeartbeatLimits {
 const CIRCLE_SHARE = 0.2;
 /** The host counts processor time in steps of 10 ms. */
 const LEAST_CIRCLE_MS = 20;
-/** In processor time: a worker needs a fraction of it to load its modules. */
+/** In processor time: a worker needs a fraction of it to load its modules, and little once they are loaded. */
 const START_CIRCLE_MS = 5000;
+const PRELOADED_START_CIRCLE_MS = 500;
 /** In heartbeat periods. */
 const WAITING_PERIODS = 4;
 
@@ -72,20 +75,22 @@ export function judgeHeartbeat(
   }
   const waitingMs = thread?.state === 'waiting' ? record.waitingMs + countedMs : 0;
   const next = { ...record, silentMs, waitingMs };
-  const hangs = isHang(next, thread, phase === PHASE_STARTING, limits);
+  const hangs = isHang(next, thread, sample, limits);
   return { record: next, verdict: hangs ? 'hang' : 'suspect' };
 }
 
 function isHang(
   record: HeartbeatRecord,
   thread: ThreadTime | undefined,
-  starts: boolean,
+  { phase, isPreloaded }: HeartbeatSample,
   limits: HeartbeatLimits,
 ): boolean {
+  const starts = phase === PHASE_STARTING;
   const silenceLimitMs = starts ? limits.startMs : limits.hangMs;
   if (thread === undefined) return record.silentMs >= silenceLimitMs;
   const circleMs = Math.max(LEAST_CIRCLE_MS, limits.heartbeatMs * CIRCLE_SHARE);
-  if (thread.cpuMs - record.cpuMs >= (starts ? START_CIRCLE_MS : circleMs)) return true;
+  const startMs = isPreloaded ? Math.max(circleMs, PRELOADED_START_CIRCLE_MS) : START_CIRCLE_MS;
+  if (thread.cpuMs - record.cpuMs >= (starts ? startMs : circleMs)) return true;
   if (thread.state === 'runnable') return false;
   if (!starts && record.waitingMs >= WAITING_PERIODS * limits.heartbeatMs) return true;
   return record.silentMs >= silenceLimitMs;

@@ -63,7 +63,7 @@ export const MAX_FAULT_RULES = 256;
 // What the arena counts of one rule in one actor, in 32-bit words.
 export const FAULT_HITS = 0;
 export const FAULT_STRIKES = 1;
-/** Of a rule with atMs: strikes that time has allowed so far; written by the kernel. */
+/** Of a rule with atMs: strikes up to which time allows them; written by the kernel. */
 export const FAULT_GRANTED = 2;
 /** Of the last strike: ms of the monotonic clock, modulo 2^32. */
 export const FAULT_TIME = 3;
@@ -127,9 +127,13 @@ export function checkFaultPlan(plan: FaultPlan): void {
   plan.rules.forEach(checkFaultRule);
 }
 
-/** Lets a rule with atMs strike once more. Pairs with the load of FAULT_GRANTED in failpoint.ts. */
+/**
+ * Lets a rule with atMs strike once more, at its next hit; one that has not struck since the last time is let strike once, not twice.
+ * Pairs with the load of FAULT_GRANTED in failpoint.ts.
+ */
 export function grantFault(i32: Int32Array, counters: Region, rule: number): void {
-  Atomics.add(i32, faultWord(counters, rule) + FAULT_GRANTED, 1);
+  const word = faultWord(counters, rule);
+  Atomics.store(i32, word + FAULT_GRANTED, Atomics.load(i32, word + FAULT_STRIKES) + 1);
 }
 
 /** Strikes of a rule so far, and when the last was: ms of the monotonic clock, modulo 2^32. */

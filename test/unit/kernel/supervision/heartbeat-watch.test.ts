@@ -12,7 +12,14 @@ type Look = Partial<Omit<HeartbeatSample, 'thread'>> & { thread?: ThreadTime | u
 function watch(looks: readonly Look[], turnMs = TURN_MS): string[] {
   let record: Parameters<typeof judgeHeartbeat>[0];
   return looks.map(({ thread, ...look }) => {
-    const sample = { count: 1, phase: PHASE_RUNNING, bell: 0, ...look, thread: () => thread };
+    const sample = {
+      count: 1,
+      phase: PHASE_RUNNING,
+      bell: 0,
+      isPreloaded: false,
+      ...look,
+      thread: () => thread,
+    };
     const judged = judgeHeartbeat(record, sample, turnMs, limits);
     record = judged.record;
     return judged.verdict;
@@ -38,6 +45,13 @@ describe('judgeHeartbeat', () => {
   it('finds a circle that gets a twentieth of a processor', () => {
     const verdicts = watch(turns(20, (i) => ({ thread: runs(10 + i * 12) })));
     expect(verdicts.indexOf('hang')).toBe(10);
+  });
+
+  it('finds one that runs in a circle before it has started: sooner when its modules were loaded', () => {
+    const starts = (isPreloaded: boolean): string[] =>
+      watch(turns(60, (i) => ({ phase: PHASE_STARTING, isPreloaded, thread: runs(250 * i) })));
+    expect(starts(true).indexOf('hang')).toBe(3);
+    expect(starts(false).indexOf('hang')).toBe(21);
   });
 
   it('gives one that sleeps on a word longer, and one inside the host much longer', () => {

@@ -84,7 +84,11 @@ describe('FaultPoints', () => {
     expect(pass('loop')).toBe('none');
     grantFault(i32, counters, 0);
     expect([pass('loop'), pass('loop')]).toEqual(['drop', 'none']);
-    expect(loadFaultStrikes(i32, counters, 0).strikes).toBe(1);
+    // Where nobody came by, times do not pile up.
+    grantFault(i32, counters, 0);
+    grantFault(i32, counters, 0);
+    expect([pass('loop'), pass('loop')]).toEqual(['drop', 'none']);
+    expect(loadFaultStrikes(i32, counters, 0).strikes).toBe(2);
   });
 
   it('arms a rule later', () => {
