@@ -35,13 +35,14 @@ const BOOT_MS = 180_000;
 const GRACE_MS = 60_000;
 const LOOK_MS = 20_000;
 /** What a guest's kernel says when hardware fails it. What it says of a slow host is not that. */
-const TROUBLE = 'error|fail|refuse|BUG|Oops|panic|timed? ?out|corrupt|reset|hung|NMI|spurious|nobody cared';
+const TROUBLE =
+  'error|fail|refuse|BUG|Oops|panic|timed? ?out|corrupt|reset|hung|unknown NMI|NMI received|spurious|nobody cared';
 const NO_TROUBLE =
   /ACPI|PCI|pci |pci_|tsc|RAS|Spectre|command line|nomodule|hrtimer|failed to find|not found/i;
 /** A line of a stack trace: the line that announces the trace is what counts. */
 const TRACE_LINE = /\+0x[0-9a-f]+\/0x[0-9a-f]+/;
 /** What a kernel says that missed time. */
-const MISSED_TIME = /soft lockup|rcu|NMI|blocked for more than|sched: RT throttling|workqueue/i;
+const MISSED_TIME = /soft lockup|rcu|NMI|blocked for more than|workqueue/i;
 /** Not even an emergency is printed into the serial line's numbered lines; dmesg has it. */
 const QUIET_CONSOLE = 'echo 0 4 0 7 >/proc/sys/kernel/printk';
 /** Of the disk whose driver comes and goes. */

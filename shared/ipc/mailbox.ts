@@ -71,6 +71,8 @@ export class MailboxSender {
   /** Behind {@link #availIdx} when a publication was lost. */
   #publishedIdx: number;
   #sequence: number;
+  /** The used index as it was last seen: to look at it is to fetch the receiver's cache line. */
+  #seenUsedIdx: number;
 
   /** `doorbell`: the receiver's. Waits until messages of an earlier generation of this sender are answered, unless it `postsOnly`. */
   constructor(v: ArenaViews, region: Region, doorbell: Region, options: SenderOptions = {}) {
@@ -87,6 +89,7 @@ export class MailboxSender {
     if (lost !== undefined) L.republish(v, region, lost, this.#bell);
     this.#availIdx = loadAvailIdx(v, parts);
     this.#publishedIdx = this.#availIdx;
+    this.#seenUsedIdx = loadUsedIdx(v, parts);
     v.u32[parts.header + L.HEADER_POSITION] = this.#availIdx;
     // The last message that was published has the number to go on from; a predecessor's unpublished one does not count.
     this.#sequence = v.u32[this.#twinOf(this.#availIdx - 1) + L.SLOT_SEQUENCE]!;
@@ -108,7 +111,10 @@ export class MailboxSender {
   }
 
   get hasRoom(): boolean {
-    return this.inFlight < this.#parts.size;
+    const { size } = this.#parts;
+    if (((this.#availIdx - this.#seenUsedIdx) & 0xffff) < size) return true;
+    this.#seenUsedIdx = loadUsedIdx(this.#v, this.#parts);
+    return ((this.#availIdx - this.#seenUsedIdx) & 0xffff) < size;
   }
 
   /** The next free slot's payload, as a byte offset in the arena; waits for one when the ring is full. */
@@ -267,6 +273,8 @@ export class MailboxReceiver {
   readonly #faults: FaultSwitch;
   readonly #number: number;
   #usedIdx: number;
+  /** The available index as it was last seen: to look at it is to fetch the sender's cache line. */
+  #seenAvailIdx: number;
   #served: number;
   /** The message at the head was found whole: its payload may hold part of an answer since. */
   #hasHead = false;
@@ -280,6 +288,7 @@ export class MailboxReceiver {
     this.#number = ++v.u32[parts.header + L.HEADER_RECEIVERS]!;
     this.#served = v.u32[parts.header + L.HEADER_SERVED]!;
     this.#usedIdx = loadUsedIdx(v, parts);
+    this.#seenAvailIdx = this.#usedIdx;
     storeAvailEvent(v, parts, this.#usedIdx);
   }
 
@@ -291,7 +300,10 @@ export class MailboxReceiver {
     const parts = this.#parts;
     const { u32 } = this.#v;
     for (;;) {
-      if (loadAvailIdx(this.#v, parts) === this.#usedIdx) return -1;
+      if (this.#seenAvailIdx === this.#usedIdx) {
+        this.#seenAvailIdx = loadAvailIdx(this.#v, parts);
+        if (this.#seenAvailIdx === this.#usedIdx) return -1;
+      }
       if (u32[parts.header + L.HEADER_RECEIVERS] !== this.#number) return -1;
       const slot = L.slotWord(parts, this.#usedIdx);
       if (!this.#hasHead) {
