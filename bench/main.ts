@@ -9,6 +9,7 @@ import { benchGuest, benchInitramfs } from './guest/guest-bench.js';
 import { benchInteger } from './guest/integer-rate.js';
 import { benchKvm } from './kvm/kvm-bench.js';
 import { benchMailbox } from './micro/mailbox.js';
+import { benchRecovery } from './recovery/disk-kills.js';
 import { BENCH_HELP, parseBenchOptions, type BenchOptions } from './options.js';
 
 const QEMU_HINT = 'apt-get install qemu-system-x86';
@@ -38,6 +39,7 @@ async function runBenchmarks(options: BenchOptions): Promise<number> {
   printMachine(turns, version);
   const rows: Row[] = [];
   if (benchmarks.includes('mailbox')) await benchMailbox();
+  if (benchmarks.includes('recovery')) await benchRecovery(turns);
   if (benchmarks.includes('kvm')) await benchKvm(turns);
   if (benchmarks.includes('integer-loop')) rows.push(...(await benchInteger(contestants, turns)));
   if (benchmarks.includes('boot')) rows.push(...(await benchBoot(contestants, turns)));

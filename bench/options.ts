@@ -4,7 +4,7 @@ import { ENGINE_TIERS, type EngineTier } from '#actors/vcpu/protocol.js';
 import { TroupeError } from '#shared/base/error.js';
 import { GUEST_ROWS, chooseRows, type GuestRow } from './guest/rows.js';
 
-export const BENCHMARKS = ['mailbox', 'kvm', 'integer-loop', 'boot', 'guest'] as const;
+export const BENCHMARKS = ['mailbox', 'recovery', 'kvm', 'integer-loop', 'boot', 'guest'] as const;
 export type Benchmark = (typeof BENCHMARKS)[number];
 const SOLOISTS = ['troupe', 'qemu'] as const;
 

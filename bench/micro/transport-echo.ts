@@ -4,7 +4,7 @@ import * as Comlink from 'comlink';
 import { RingBuffer } from 'ringbuf.js';
 import { portEndpoint, type ActorPort } from '#shared/ipc/actor.js';
 import { doorbellIndex, peekDoorbell, takeDoorbell, waitDoorbell } from '#shared/ipc/doorbell.js';
-import { MailboxReceiver } from '#shared/ipc/mailbox.js';
+import type * as MailboxModule from '#shared/ipc/mailbox.js';
 import { viewArena } from '#shared/memory/arena.js';
 import { BELL, MAILBOX, MESSAGE_WORDS, PING_PONG, type EchoSetup, type Message } from './transport-place.js';
 
@@ -12,10 +12,11 @@ import { BELL, MAILBOX, MESSAGE_WORDS, PING_PONG, type EchoSetup, type Message }
 const SPIN_TURNS = 1000;
 const SLEEP_MS = 1000;
 
-const { transport, buffer, rings } = workerData as EchoSetup;
+const { transport, buffer, rings, mailbox } = workerData as EchoSetup;
 const port = parentPort!;
 
-function serveMailbox(): never {
+async function serveMailbox(): Promise<never> {
+  const { MailboxReceiver } = (await import(mailbox)) as typeof MailboxModule;
   const v = viewArena({ buffer });
   const receiver = new MailboxReceiver(v, MAILBOX);
   const bell = doorbellIndex(BELL);
@@ -69,7 +70,7 @@ function serveComlink(): void {
 }
 
 port.postMessage('ready');
-if (transport === 'mailbox') serveMailbox();
+if (transport === 'mailbox') await serveMailbox();
 else if (transport === 'Atomics.wait') servePingPong();
 else if (transport === 'ringbuf.js') serveRings();
 else if (transport === 'comlink') serveComlink();

@@ -28,6 +28,8 @@ export interface EchoSetup {
   readonly buffer: SharedArrayBuffer;
   /** Of ringbuf.js: to this thread, and back. */
   readonly rings: readonly [SharedArrayBuffer, SharedArrayBuffer];
+  /** The mailbox's module. */
+  readonly mailbox: string;
 }
 
 /** What postMessage carries. */

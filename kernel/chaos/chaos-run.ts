@@ -181,18 +181,19 @@ async function readKernelLog(session: Session, stops: StopWatch): Promise<string
   return lines.filter(isTrouble).map((line) => `kernel: ${line}`);
 }
 
-/** After a workload that did not end: its threads that a kill did not end either wait for a device. */
+/** After a workload that did not end: threads that its kill did not end either wait for a device. */
 async function readStuckThreads(session: Session): Promise<string[]> {
   const found: Uint8Array[] = [];
   const look =
-    'sleep 2; for t in $(pidof troupe-workload); do for t in /proc/$t/task/*; do ' +
-    'echo "stuck: $(cat $t/wchan) $(grep State $t/status)"; cat $t/stack; done; done; dmesg | tail -40; grep virtio /proc/interrupts';
+    'sleep 2; for p in $(pidof troupe-workload); do for t in /proc/$p/task/*; do ' +
+    'echo "stuck in $(tr "\\n" " " <$t/stack)"; done; done';
   try {
     await session.exec(look, { timeoutMs: LOOK_MS, onStdout: (bytes) => void found.push(bytes) });
   } catch (error) {
-    found.push(Buffer.from(String(error)));
+    return [`no command runs any more: ${String(error)}`];
   }
-  return [Buffer.concat(found).toString()];
+  const lines = Buffer.concat(found).toString().split('\n');
+  return lines.filter((line) => line !== '');
 }
 
 /** `= NAME NUMBER` lines. */

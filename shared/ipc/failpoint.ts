@@ -24,10 +24,11 @@ export type FaultVerdict = 'none' | 'drop' | 'duplicate' | 'corrupt';
 
 export type Failpoint = (point: FailpointName) => FaultVerdict;
 
-/** Failpoints for who passes one so often that a call would show: looks at `armed` first. */
+/** Failpoints for who passes one so often that a call would show: it passes none before it is told to. */
 export interface FaultSwitch {
-  readonly armed: boolean;
   readonly pass: Failpoint;
+  /** Calls `listener` once some rule names the actor: at once, or when one is injected. */
+  whenArmed(listener: () => void): void;
 }
 
 /** How a thread ends and blocks; the actor loop gives the real ones. */
@@ -60,8 +61,8 @@ interface ArmedRule {
 
 /** The failpoints of one generation of one actor. */
 export class FaultPoints implements FaultSwitch {
-  /** Some rule names this actor. */
-  armed = false;
+  #armed = false;
+  readonly #listeners: (() => void)[] = [];
   /** Passes a point. Bound: may be handed around. */
   readonly pass: Failpoint;
   readonly #actor: { readonly name: string; readonly kind: string; readonly generation: number };
@@ -96,11 +97,17 @@ export class FaultPoints implements FaultSwitch {
     if (rule.generation !== undefined && rule.generation !== generation) return;
     const seed = hashString(`${this.#seed}/${name}/${index}`);
     this.#byPoint ??= new Map();
-    this.armed = true;
+    if (!this.#armed) for (const listener of this.#listeners) listener();
+    this.#armed = true;
     for (const point of rulePoints(rule)) {
       const armed = { rule, word: faultWord(this.#counters, index), seed };
       this.#byPoint.set(point, [...(this.#byPoint.get(point) ?? []), armed]);
     }
+  }
+
+  whenArmed(listener: () => void): void {
+    if (this.#armed) listener();
+    else this.#listeners.push(listener);
   }
 
   #strike(rules: readonly ArmedRule[] | undefined, point: string): FaultVerdict {

@@ -112,11 +112,43 @@ export function slotWord(parts: MailboxParts, idx: number): number {
   return (parts.slots + (idx & (parts.size - 1)) * parts.slotBytes) >>> 2;
 }
 
+const mix = (sum: number, word: number): number => Math.imul(sum ^ (sum >>> 15) ^ word, CHECK_FACTOR);
+
 function checkWords(u32: Uint32Array, from: number, words: number, seed: number): number {
   let sum = seed;
   const end = from + words;
-  for (let i = from; i < end; i++) sum = Math.imul(sum ^ (sum >>> 15) ^ u32[i]!, CHECK_FACTOR);
+  for (let i = from; i < end; i++) sum = mix(sum, u32[i]!);
   return sum ^ (sum >>> 13);
+}
+
+/**
+ * Completes the message of which the payload stands at `slot`: writes its header, and all of it to its twin, in one go. `twin`: a word
+ * index too; `length` in bytes.
+ */
+export function sealMessage(
+  u32: Uint32Array,
+  slot: number,
+  twin: number,
+  sequence: number,
+  generation: number,
+  kind: number,
+  length: number,
+): void {
+  u32[slot + SLOT_SEQUENCE] = u32[twin + SLOT_SEQUENCE] = sequence;
+  u32[slot + SLOT_GENERATION] = u32[twin + SLOT_GENERATION] = generation;
+  u32[slot + SLOT_KIND] = u32[twin + SLOT_KIND] = kind;
+  u32[slot + SLOT_LENGTH] = u32[twin + SLOT_LENGTH] = length;
+  u32[slot + SLOT_ANSWER_CHECK] = u32[twin + SLOT_ANSWER_CHECK] = 0;
+  let sum = mix(mix(mix(mix(CHECK_SEED, sequence), generation), kind), length);
+  const words = (length + 3) >>> 2;
+  const payload = slot + SLOT_HEADER_BYTES / 4;
+  const copy = twin + SLOT_HEADER_BYTES / 4;
+  for (let i = 0; i < words; i++) {
+    const word = u32[payload + i]!;
+    u32[copy + i] = word;
+    sum = mix(sum, word);
+  }
+  u32[slot + SLOT_CHECK] = u32[twin + SLOT_CHECK] = (sum ^ (sum >>> 13)) >>> 0;
 }
 
 /** Over a message at `slot` (a word index): its number, sender, kind, length and payload. */

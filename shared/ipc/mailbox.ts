@@ -31,7 +31,7 @@ import {
 const SPIN_TURNS = 2000;
 /** A sleeping sender wakes this often to show that it lives, and to see whether its message was lost. */
 const WAIT_SLICE_MS = 50;
-const NO_FAULTS: FaultSwitch = { armed: false, pass: () => 'none' };
+const NO_FAULTS: FaultSwitch = { pass: () => 'none', whenArmed: () => {} };
 
 /** Both copies of a message are damaged. */
 export class MailboxDamage extends Error {
@@ -66,6 +66,7 @@ export class MailboxSender {
   readonly #generation: number;
   readonly #onWait: () => void;
   readonly #faults: FaultSwitch;
+  #isArmed = false;
   readonly #number: number;
   #availIdx: number;
   /** Behind {@link #availIdx} when a publication was lost. */
@@ -84,6 +85,9 @@ export class MailboxSender {
     this.#generation = options.generation ?? 1;
     this.#onWait = options.onWait ?? (() => {});
     this.#faults = options.faults ?? NO_FAULTS;
+    this.#faults.whenArmed(() => {
+      this.#isArmed = true;
+    });
     this.#number = ++v.u32[parts.header + L.HEADER_SENDERS]!;
     const lost = L.findLostPublication(v, region);
     if (lost !== undefined) L.republish(v, region, lost, this.#bell);
@@ -132,15 +136,9 @@ export class MailboxSender {
     const slot = (payload - L.SLOT_HEADER_BYTES) >>> 2;
     const sequence = (this.#sequence + 1) >>> 0;
     this.#sequence = sequence;
-    u32[slot + L.SLOT_SEQUENCE] = sequence;
-    u32[slot + L.SLOT_GENERATION] = this.#generation;
-    u32[slot + L.SLOT_KIND] = kind;
-    u32[slot + L.SLOT_LENGTH] = length;
-    u32[slot + L.SLOT_CHECK] = L.messageCheck(u32, slot);
-    u32[slot + L.SLOT_ANSWER_CHECK] = 0;
-    L.copySlot(this.#v, slot, slot + (twinBytes >>> 2), length);
+    L.sealMessage(u32, slot, slot + (twinBytes >>> 2), sequence, this.#generation, kind, length);
     u32[header + L.HEADER_SENT] = sequence;
-    if (this.#faults.armed) this.#postFaulty(slot, this.#faults.pass('message.send'));
+    if (this.#isArmed) this.#postFaulty(slot, this.#faults.pass('message.send'));
     else this.#publish(1);
   }
 
@@ -271,6 +269,7 @@ export class MailboxReceiver {
   readonly #v: ArenaViews;
   readonly #parts: L.MailboxParts;
   readonly #faults: FaultSwitch;
+  #isArmed = false;
   readonly #number: number;
   #usedIdx: number;
   /** The available index as it was last seen: to look at it is to fetch the sender's cache line. */
@@ -285,6 +284,9 @@ export class MailboxReceiver {
     this.#v = v;
     this.#parts = parts;
     this.#faults = faults;
+    faults.whenArmed(() => {
+      this.#isArmed = true;
+    });
     this.#number = ++v.u32[parts.header + L.HEADER_RECEIVERS]!;
     this.#served = v.u32[parts.header + L.HEADER_SERVED]!;
     this.#usedIdx = loadUsedIdx(v, parts);
@@ -307,7 +309,7 @@ export class MailboxReceiver {
       if (u32[parts.header + L.HEADER_RECEIVERS] !== this.#number) return -1;
       const slot = L.slotWord(parts, this.#usedIdx);
       if (!this.#hasHead) {
-        if (this.#faults.armed && this.#missesMessage(slot)) return -1;
+        if (this.#isArmed && this.#missesMessage(slot)) return -1;
         if (!this.#takeHead(slot)) continue;
       }
       this.sequence = u32[slot + L.SLOT_SEQUENCE]!;
@@ -336,7 +338,7 @@ export class MailboxReceiver {
     u32[header + L.HEADER_SERVED] = this.#served;
     this.#hasHead = false;
     if (this.#losesAnswer) this.#losesAnswer = false;
-    else if (this.#faults.armed) this.#answerFaulty(slot, answerBytes);
+    else if (this.#isArmed) this.#answerFaulty(slot, answerBytes);
     else this.#publish();
   }
 

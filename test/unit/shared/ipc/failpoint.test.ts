@@ -94,10 +94,16 @@ describe('FaultPoints', () => {
   it('arms a rule later', () => {
     const i32 = makeCounters();
     const faults = new FaultPoints(undefined, actor, effects, i32, counters);
+    let told = 0;
+    faults.whenArmed(() => told++);
     expect(faults.pass('loop')).toBe('none');
+    expect(told).toBe(0);
     faults.arm(7, { actor: 'virtio-blk', action: 'crash' });
     expect(() => faults.pass('loop')).toThrow('exit 134');
     expect(loadFaultStrikes(i32, counters, 7).strikes).toBe(1);
+    faults.arm(8, { actor: 'virtio-blk', action: 'crash' });
+    faults.whenArmed(() => told++);
+    expect(told).toBe(2);
   });
 
   it('replays from its seed, whoever dies when', () => {

@@ -29,7 +29,7 @@ describe('a follower', () => {
     const v = makeMailbox();
     const verdicts: FaultVerdict[] = ['none', 'drop'];
     const sender = new MailboxSender(v, region, doorbell, {
-      faults: { armed: true, pass: () => verdicts.shift() ?? 'none' },
+      faults: { pass: () => verdicts.shift() ?? 'none', whenArmed: (listener) => listener() },
     });
     const receiver = new MailboxReceiver(v, region);
     const follower = new MailboxFollower(v, region);
@@ -137,7 +137,10 @@ describe('mailbox', () => {
 
 /** A transport that does to the next messages what the list says, then nothing. */
 function faulty(verdicts: FaultVerdict[]) {
-  return { armed: true, pass: (): FaultVerdict => verdicts.shift() ?? 'none' };
+  return {
+    pass: (): FaultVerdict => verdicts.shift() ?? 'none',
+    whenArmed: (listener: () => void) => listener(),
+  };
 }
 
 const verdict = fc.constantFrom<FaultVerdict>('none', 'drop', 'duplicate', 'corrupt');

@@ -1,0 +1,74 @@
+// What the death of a disk costs the guest that uses it: two readers in a Linux guest, and the disk's actor killed once a second in every
+// other window of time. Tells the share of the throughput that is lost, and how long a replacement takes.
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { quantilesOf } from '#kernel/chaos/chaos-summary.js';
+import { Session } from '#kernel/session.js';
+
+const DISK = 'virtio-blk-0';
+const DISK_BYTES = 64 * 2 ** 20;
+const READERS = 2;
+const KILL_MS = 1000;
+const WINDOW_MS = 5000;
+/** Each with kills and without. */
+const WINDOWS_A_TURN = 3;
+const WARM_UP_MS = 5000;
+const LOAD = `for n in $(seq ${READERS}); do (while :; do dd if=/dev/vda of=/dev/null bs=16k iflag=direct 2>/dev/null; done) & done`;
+
+/** Sectors that were read so far; Linux's Documentation/block/stat.rst. */
+async function sectorsRead(session: Session): Promise<number> {
+  let text = '';
+  const onStdout = (bytes: Uint8Array): void => void (text += Buffer.from(bytes).toString());
+  await session.exec('cat /sys/block/vda/stat', { onStdout });
+  return Number(text.trim().split(/\s+/)[2]);
+}
+
+/** MB/s over one window. */
+async function readRate(session: Session, withKills: boolean): Promise<number> {
+  const before = await sectorsRead(session);
+  const startedMs = performance.now();
+  const kills = setInterval(() => void session.kill(DISK), KILL_MS);
+  if (!withKills) clearInterval(kills);
+  await delay(WINDOW_MS);
+  clearInterval(kills);
+  const sectors = (await sectorsRead(session)) - before;
+  return (sectors * 512) / 1000 / (performance.now() - startedMs);
+}
+
+export async function benchRecovery(turns: number): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'troupe-bench-'));
+  const path = join(folder, 'disk.img');
+  writeFileSync(path, '');
+  truncateSync(path, DISK_BYTES);
+  const downMs: number[] = [];
+  const session = await Session.open({
+    disks: [{ path }],
+    execPorts: true,
+    supervision: { intensity: 1000 },
+    log: { level: 'silent' },
+    onActorEvent: (event) => {
+      if (event.type === 'actor:restart' && event.actor === DISK) downMs.push(event.downMs);
+    },
+  });
+  try {
+    await session.exec(LOAD);
+    await delay(WARM_UP_MS);
+    const rates: Record<'with' | 'without', number[]> = { with: [], without: [] };
+    for (let i = 0; i < turns * WINDOWS_A_TURN; i++)
+      for (const kind of i % 2 === 0 ? (['without', 'with'] as const) : (['with', 'without'] as const))
+        rates[kind].push(await readRate(session, kind === 'with'));
+    const [killed, whole] = [quantilesOf(rates.with).p50, quantilesOf(rates.without).p50];
+    const lost = ((1 - killed / whole) * 100).toFixed(1);
+    const { count, p50, p99, max } = quantilesOf(downMs);
+    process.stdout.write(
+      `\n${DISK} under ${READERS} readers: ${whole.toFixed(1)} MB/s; killed each second ${killed.toFixed(1)} MB/s, ${lost} % lost ` +
+        `(medians of ${rates.with.length} windows each)\n` +
+        `${count} recoveries: p50 ${p50.toFixed(0)} ms, p99 ${p99.toFixed(0)} ms, longest ${max.toFixed(0)} ms\n`,
+    );
+  } finally {
+    await session.stop();
+    rmSync(folder, { recursive: true });
+  }
+}
