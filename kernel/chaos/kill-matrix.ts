@@ -52,8 +52,11 @@ export function isDeadly({ action }: MatrixCell): boolean {
   return action !== 'delay' && !MESSAGE_ACTIONS.has(action);
 }
 
-/** The cell as a rule that strikes `times` times, at the first hit after each `everyMs` from `atMs` on. */
-export function cellRule(cell: MatrixCell, atMs: number, everyMs: number, times: number): FaultRule {
+/** When a cell strikes. */
+export type CellTimes = Pick<FaultRule, 'after' | 'every' | 'atMs' | 'everyMs' | 'times'>;
+
+/** The cell as a rule. */
+export function cellRule(cell: MatrixCell, times: CellTimes): FaultRule {
   const { kind, point, action } = cell;
-  return { actor: kind, action, point, atMs, everyMs, times, ...(action === 'delay' && { delayMs: 5 }) };
+  return { actor: kind, action, point, ...times, ...(action === 'delay' && { delayMs: 5 }) };
 }

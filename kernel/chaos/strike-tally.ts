@@ -82,7 +82,7 @@ export function planStrikes(cells: readonly MatrixCell[], seconds: number): Faul
       const gapMs = isDeadly(cell) ? (DEADLY_MS[cell.kind] ?? OTHERS_DEADLY_MS) : MILD_MS;
       const everyMs = gapMs * lane.length;
       const times = Math.max(1, Math.floor((seconds * 1000 - FIRST_STRIKE_MS) / everyMs));
-      return cellRule(cell, FIRST_STRIKE_MS + i * gapMs, everyMs, times);
+      return cellRule(cell, { atMs: FIRST_STRIKE_MS + i * gapMs, everyMs, times });
     }),
   );
 }
