@@ -6,7 +6,7 @@ describe('parseBenchOptions', () => {
   it('runs everything unless told otherwise', () => {
     const options = parseBenchOptions([]);
     expect(options).toMatchObject({ turns: 3, tier: undefined, solo: undefined, native: false });
-    expect(options.benchmarks).toEqual(['mailbox', 'kvm', 'integer-loop', 'boot', 'guest']);
+    expect(options.benchmarks).toEqual(['mailbox', 'recovery', 'kvm', 'integer-loop', 'boot', 'guest']);
     expect(options.rows).toEqual(GUEST_ROWS);
   });
 
