@@ -1,7 +1,10 @@
-// Accessed and dirty bits of paging-structure entries, set as a processor sets them: by a locked OR, because other vCPUs
-// and the guest's own code write the same entry. SDM vol. 3 §5.8.
+// Accessed and dirty bits of paging-structure entries, set as a processor sets them: in the entry that it read and in no other, because
+// other vCPUs and the guest's own code write the same entry. SDM vol. 3 §5.8.
 
-/** Sets `bits` in the low half of the entry at `index` of the arena's Int32Array; no lock when they are set already. */
-export function setEntryBits(i32: Int32Array, index: number, bits: number): void {
-  if ((i32[index]! & bits) !== bits) Atomics.or(i32, index, bits);
+/**
+ * Sets `bits` in the low half of the entry at `index` of the arena's Int32Array, whose low half was read as `seen`; false when it is
+ * another by now. Without a write when they were set already.
+ */
+export function setEntryBits(i32: Int32Array, index: number, seen: number, bits: number): boolean {
+  return (seen & bits) === bits || Atomics.compareExchange(i32, index, seen, seen | bits) === seen;
 }

@@ -35,6 +35,9 @@ const ERROR_PRESENT = 1;
 const ERROR_RESERVED = 8;
 const ERROR_FETCH = 16;
 
+/** An entry was written between its reading and the setting of its bits: the walk begins anew. */
+const CHANGED = -2;
+
 /** Arena offset of guest-physical memory, −1 outside RAM. */
 export type PhysicalResolver = (gpa: number, bytes: number) => number;
 
@@ -52,6 +55,8 @@ export class PageWalk {
   readonly #resolve: PhysicalResolver;
   // Entries on the path, for the accessed bits.
   readonly #path = new Int32Array(4);
+  /** What was read of each. */
+  readonly #seen = new Int32Array(4);
   #pathLength = 0;
   #allowWrite = true;
   #allowUser = true;
@@ -66,6 +71,13 @@ export class PageWalk {
 
   /** Guest-physical address (a number) of the linear address `high:low`, or −1 with `errorCode`. */
   translate(low: number, high: number, access: number): number {
+    for (;;) {
+      const gpa = this.#walk(low, high, access);
+      if (gpa !== CHANGED) return gpa;
+    }
+  }
+
+  #walk(low: number, high: number, access: number): number {
     const i32 = this.#i32;
     const cr0 = i32[this.#cpu + CR0 / 4]!;
     if ((cr0 & CR0_PG) === 0) {
@@ -175,6 +187,7 @@ export class PageWalk {
 
   /** Notes an entry of the path; false when a reserved bit is set. */
   #accumulate(at: number, entryLow: number, entryHigh: number, wide: boolean): boolean {
+    this.#seen[this.#pathLength] = entryLow;
     this.#path[this.#pathLength++] = at;
     if ((entryLow & RW) === 0) this.#allowWrite = false;
     if ((entryLow & US) === 0) this.#allowUser = false;
@@ -209,13 +222,13 @@ export class PageWalk {
       return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
     if (!this.#permitted(access)) return this.#fail(ERROR_PRESENT, access);
     const i32 = this.#i32;
-    const leaf = this.#path[this.#pathLength - 1]! >>> 0;
-    for (let i = 0; i < this.#pathLength; i++) {
-      const at = this.#path[i]! >>> 0;
-      setEntryBits(i32, at, A);
-    }
+    const last = this.#pathLength - 1;
+    const leaf = this.#path[last]! >>> 0;
     const write = (access & ACCESS_WRITE) !== 0;
-    if (write) setEntryBits(i32, leaf, D);
+    for (let i = 0; i <= last; i++) {
+      const bits = i === last && write ? A | D : A;
+      if (!setEntryBits(i32, this.#path[i]! >>> 0, this.#seen[i]!, bits)) return CHANGED;
+    }
     this.pageShift = shift;
     this.global = (entryLow & G) !== 0 && (i32[this.#cpu + CR4 / 4]! & CR4_PGE) !== 0;
     this.writable = write || ((i32[leaf]! & D) !== 0 && this.#permitted(access | ACCESS_WRITE));
