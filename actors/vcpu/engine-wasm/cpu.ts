@@ -1,5 +1,7 @@
 // The engine's CpuContext: one vCPU's state page, memory and surroundings for the TypeScript half of the engine.
 
+import { CR0_EM, CR0_TS, CR4_OSFXSR } from '#shared/x86/control-bits.js';
+import { EFER_LMA } from '#shared/x86/msr-index.js';
 import { setOwnPending } from '#shared/x86/vcpu-words.js';
 import type { Region } from '#shared/base/region.js';
 import type { CodeMap } from '#shared/memory/code-map.js';
@@ -39,10 +41,6 @@ export interface CpuParts {
   readonly vcpuCount: number;
 }
 
-const CR0_EM = 4;
-const CR0_TS = 8;
-const CR4_OSFXSR = 1 << 9;
-const EFER_LMA = 1 << 10;
 const RFLAGS_TF = 1 << 8;
 const RFLAGS_AC = 1 << 18;
 const ATTRIBUTE_LONG = 1 << 9;

@@ -1,7 +1,18 @@
 // Linear to guest-physical translation: no paging, 32-bit, PAE and 4-level paging, with accessed and dirty bits,
 // NX, WP, SMEP, SMAP and large pages. Intel SDM vol. 3 ch. 4. PCID and 5-level paging are not announced.
 
-import { setEntryBits } from '#shared/x86/paging-entry.js';
+import { CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP } from '#shared/x86/control-bits.js';
+import { EFER_LMA, EFER_NXE } from '#shared/x86/msr-index.js';
+import {
+  ENTRY_PRESENT,
+  ENTRY_WRITABLE,
+  ENTRY_USER,
+  ENTRY_ACCESSED,
+  ENTRY_DIRTY,
+  ENTRY_LARGE,
+  ENTRY_GLOBAL,
+  setEntryBits,
+} from '#shared/x86/paging-entry.js';
 import { CR0, CR3, CR4, EFER } from '#shared/x86/cpu-state.js';
 
 export const ACCESS_WRITE = 1;
@@ -10,23 +21,6 @@ export const ACCESS_EXECUTE = 4;
 /** Supervisor data access with RFLAGS.AC set: SMAP does not apply. */
 export const ACCESS_SMAP_OFF = 8;
 
-const P = 1;
-const RW = 2;
-const US = 4;
-const A = 0x20;
-const D = 0x40;
-const PS = 0x80;
-const G = 0x100;
-
-export const CR0_PG = 0x80000000 | 0;
-export const CR0_WP = 1 << 16;
-export const CR4_PSE = 1 << 4;
-export const CR4_PAE = 1 << 5;
-export const CR4_PGE = 1 << 7;
-export const CR4_SMEP = 1 << 20;
-export const CR4_SMAP = 1 << 21;
-const EFER_LMA = 1 << 10;
-const EFER_NXE = 1 << 11;
 /** Physical-address bits 40–51 of an entry's high half are reserved: MAXPHYADDR is 40. */
 const RESERVED_HIGH = 0x000fff00;
 const NX_HIGH = 0x80000000 | 0;
@@ -128,8 +122,8 @@ export class PageWalk {
       if (at < 0) return this.#fail(0, access);
       const entryLow = this.#i32[at]!;
       const entryHigh = this.#i32[at + 1]!;
-      if ((entryLow & P) === 0) return this.#fail(0, access);
-      const large = (entryLow & PS) !== 0 && level > 0;
+      if ((entryLow & ENTRY_PRESENT) === 0) return this.#fail(0, access);
+      const large = (entryLow & ENTRY_LARGE) !== 0 && level > 0;
       if (large && level === 3) return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
       if (!this.#accumulate(at, entryLow, entryHigh, true))
         return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
@@ -146,7 +140,7 @@ export class PageWalk {
     const root = this.#resolve((cr3 >>> 0) + (low >>> 30) * 8, 8);
     if (root < 0) return this.#fail(0, access);
     const pdpte = root >>> 2;
-    if ((this.#i32[pdpte]! & P) === 0) return this.#fail(0, access);
+    if ((this.#i32[pdpte]! & ENTRY_PRESENT) === 0) return this.#fail(0, access);
     let tableLow = this.#i32[pdpte]!;
     let tableHigh = this.#i32[pdpte + 1]!;
     for (let level = 1; level >= 0; level--) {
@@ -154,10 +148,10 @@ export class PageWalk {
       if (at < 0) return this.#fail(0, access);
       const entryLow = this.#i32[at]!;
       const entryHigh = this.#i32[at + 1]!;
-      if ((entryLow & P) === 0) return this.#fail(0, access);
+      if ((entryLow & ENTRY_PRESENT) === 0) return this.#fail(0, access);
       if (!this.#accumulate(at, entryLow, entryHigh, true))
         return this.#fail(ERROR_PRESENT | ERROR_RESERVED, access);
-      if (level === 0 || (entryLow & PS) !== 0)
+      if (level === 0 || (entryLow & ENTRY_LARGE) !== 0)
         return this.#finish(low, access, entryLow, entryHigh, level * 9 + 12);
       tableLow = entryLow;
       tableHigh = entryHigh;
@@ -170,9 +164,9 @@ export class PageWalk {
     if (directory < 0) return this.#fail(0, access);
     const at = (directory >>> 2) + (low >>> 22);
     const entry = this.#i32[at]!;
-    if ((entry & P) === 0) return this.#fail(0, access);
+    if ((entry & ENTRY_PRESENT) === 0) return this.#fail(0, access);
     this.#accumulate(at, entry, 0, false);
-    if (pse && (entry & PS) !== 0) {
+    if (pse && (entry & ENTRY_LARGE) !== 0) {
       // PSE-36: bits 13–20 are physical-address bits 32–39.
       return this.#finish(low, access, entry & ~0x3fe000, (entry >>> 13) & 0xff, 22);
     }
@@ -180,7 +174,7 @@ export class PageWalk {
     if (table < 0) return this.#fail(0, access);
     const leaf = (table >>> 2) + ((low >>> 12) & 1023);
     const leafEntry = this.#i32[leaf]!;
-    if ((leafEntry & P) === 0) return this.#fail(0, access);
+    if ((leafEntry & ENTRY_PRESENT) === 0) return this.#fail(0, access);
     this.#accumulate(leaf, leafEntry, 0, false);
     return this.#finish(low, access, leafEntry, 0, 12);
   }
@@ -189,8 +183,8 @@ export class PageWalk {
   #accumulate(at: number, entryLow: number, entryHigh: number, wide: boolean): boolean {
     this.#seen[this.#pathLength] = entryLow;
     this.#path[this.#pathLength++] = at;
-    if ((entryLow & RW) === 0) this.#allowWrite = false;
-    if ((entryLow & US) === 0) this.#allowUser = false;
+    if ((entryLow & ENTRY_WRITABLE) === 0) this.#allowWrite = false;
+    if ((entryLow & ENTRY_USER) === 0) this.#allowUser = false;
     if (!wide) return true;
     if ((entryHigh & RESERVED_HIGH) !== 0) return false;
     if ((entryHigh & NX_HIGH) !== 0) {
@@ -226,12 +220,12 @@ export class PageWalk {
     const leaf = this.#path[last]! >>> 0;
     const write = (access & ACCESS_WRITE) !== 0;
     for (let i = 0; i <= last; i++) {
-      const bits = i === last && write ? A | D : A;
+      const bits = i === last && write ? ENTRY_ACCESSED | ENTRY_DIRTY : ENTRY_ACCESSED;
       if (!setEntryBits(i32, this.#path[i]! >>> 0, this.#seen[i]!, bits)) return CHANGED;
     }
     this.pageShift = shift;
-    this.global = (entryLow & G) !== 0 && (i32[this.#cpu + CR4 / 4]! & CR4_PGE) !== 0;
-    this.writable = write || ((i32[leaf]! & D) !== 0 && this.#permitted(access | ACCESS_WRITE));
+    this.global = (entryLow & ENTRY_GLOBAL) !== 0 && (i32[this.#cpu + CR4 / 4]! & CR4_PGE) !== 0;
+    this.writable = write || ((i32[leaf]! & ENTRY_DIRTY) !== 0 && this.#permitted(access | ACCESS_WRITE));
     return (
       (entryHigh & 0xff) * 0x1_0000_0000 +
       (((entryLow & 0xfffff000 & ~offsetMask) | (low & offsetMask)) >>> 0)

@@ -1,4 +1,4 @@
-// The slow memory paths of generated code (shared/translate/slow-path.ts) when the page only has to be entered into the TLB:
+// The slow memory paths of generated code (shared/translate/region-slow.ts, memory-builder.ts) when the page only has to be entered into the TLB:
 // the access itself then, or the fault. What they cannot do is the TypeScript's of mmu.ts.
 import type { Value } from '#shared/translate/emitter.js';
 import type { Routine, RoutineEmitter, RoutineTable } from '#shared/translate/routine.js';

@@ -2,6 +2,17 @@
 // for writing and enters it; or finds that the access faults. Intel SDM vol. 3 §4.5–4.8. The whole of it is TypeScript
 // (actors/vcpu/engine-wasm/page-walk.ts, mmu.ts), which does what is left out here: other paging modes, armed breakpoints, addresses
 // that are not canonical, reserved bits, tables outside RAM or not accessed before, MMIO, writes to pages that hold code.
+import { CR0_WP, CR4_PGE, CR4_SMAP } from '#shared/x86/control-bits.js';
+import { EFER_NXE } from '#shared/x86/msr-index.js';
+import {
+  ENTRY_PRESENT,
+  ENTRY_WRITABLE,
+  ENTRY_USER,
+  ENTRY_ACCESSED,
+  ENTRY_DIRTY,
+  ENTRY_LARGE,
+  ENTRY_GLOBAL,
+} from '#shared/x86/paging-entry.js';
 import type { Value } from '#shared/translate/emitter.js';
 import type { Routine, RoutineEmitter, RoutineTable } from '#shared/translate/routine.js';
 import * as T from '#shared/translate/op-record.js';
@@ -25,13 +36,7 @@ export const WALK_SMAP_OFF = 8;
 export const WALK_QUIET = 16;
 
 const PAGE_FAULT = 14;
-const P = 1;
-const RW = 2;
-const US = 4;
-const A = 0x20;
-const D = 0x40;
-const PS = 0x80;
-const G = 0x100;
+const ERROR_PRESENT = 1;
 const ADDRESS = 0xff_ffff_f000n;
 /** Bits 40–51: MAXPHYADDR is 40. */
 const RESERVED = 0xfff00_0000_0000n;
@@ -40,11 +45,6 @@ const NX = 1n << 63n;
 const LARGE_LOW = ~0x1fffn;
 const ROOT_SHIFT = 39;
 const HIGH_RAM_START = 1n << 32n;
-
-const CR0_WP = 1 << 16;
-const CR4_PGE = 1 << 7;
-const CR4_SMAP = 1 << 21;
-const EFER_NXE = 1 << 11;
 
 /** i32, not zero where `bits` of an i32 are set. */
 const has = (e: RoutineEmitter, word: Value, bits: number): Value => e.and(word, e.i32(bits));
@@ -107,16 +107,16 @@ function walk(e: RoutineEmitter, tlb: Value, linear: Value, access: Value): Leaf
       at.set(resolve(e, tlb, e.or(table.get(), e.shl(index, e.i64(3)))));
       entry.set(e.loadArena(at.get(), 'i64'));
       const seen = entry.get();
-      e.if(e.eqz(entryHas(e, seen, P)), () => pageFault(e, linear, access, 0));
+      e.if(e.eqz(entryHas(e, seen, ENTRY_PRESENT)), () => pageFault(e, linear, access, 0));
       e.if(e.ne(e.and(seen, reserved), e.i64(0)), () => e.return(e.i32(WALK_SLOW)));
       all.set(e.and(all.get(), seen));
       const level = shift.get();
       e.branchIf(found, e.eq(level, e.i64(12)));
-      e.if(entryHas(e, seen, PS), () => {
+      e.if(entryHas(e, seen, ENTRY_LARGE), () => {
         e.if(e.eq(level, e.i64(ROOT_SHIFT)), () => e.return(e.i32(WALK_SLOW)));
         e.branch(found);
       });
-      e.if(e.eqz(entryHas(e, seen, A)), () => e.return(e.i32(WALK_SLOW)));
+      e.if(e.eqz(entryHas(e, seen, ENTRY_ACCESSED)), () => e.return(e.i32(WALK_SLOW)));
       table.set(e.and(seen, e.i64(ADDRESS)));
       shift.set(e.sub(level, e.i64(9)));
       e.branch(again);
@@ -129,24 +129,28 @@ function walk(e: RoutineEmitter, tlb: Value, linear: Value, access: Value): Leaf
 function mayWrite(e: RoutineEmitter, all: Value, access: Value): Value {
   const unprotected = isClear(e, e.getState('i32', cpu.CR0), CR0_WP);
   const unlessUser = e.and(unprotected, isClear(e, access, WALK_USER));
-  return e.or(entryHas(e, all, RW), unlessUser);
+  return e.or(entryHas(e, all, ENTRY_WRITABLE), unlessUser);
 }
 
 /** Leaves with the fault when the path does not permit the access. */
 function checkPermission(e: RoutineEmitter, leaf: Leaf, linear: Value, access: Value): Value {
-  const userPage = entryHas(e, leaf.all, US);
+  const userPage = entryHas(e, leaf.all, ENTRY_USER);
   const smap = e.ne(has(e, e.getState('i32', cpu.CR4), CR4_SMAP), e.i32(0));
   const guarded = e.and(userPage, e.and(smap, isClear(e, access, WALK_SMAP_OFF)));
   const writable = mayWrite(e, leaf.all, access);
   const forbidden = e.select(has(e, access, WALK_USER), e.eqz(userPage), guarded);
   const unwritable = e.and(e.ne(has(e, access, WALK_WRITE), e.i32(0)), e.eqz(writable));
-  e.if(e.or(forbidden, unwritable), () => pageFault(e, linear, access, P));
+  e.if(e.or(forbidden, unwritable), () => pageFault(e, linear, access, ERROR_PRESENT));
   return writable;
 }
 
 /** Sets the leaf's accessed bit, for a write its dirty bit, unless it changed meanwhile; gives the entry as it then is. */
 function mark(e: RoutineEmitter, leaf: Leaf, access: Value): Value {
-  const bits = e.select(has(e, access, WALK_WRITE), e.i64(A | D), e.i64(A));
+  const bits = e.select(
+    has(e, access, WALK_WRITE),
+    e.i64(ENTRY_ACCESSED | ENTRY_DIRTY),
+    e.i64(ENTRY_ACCESSED),
+  );
   const marked = e.or(leaf.entry, bits);
   e.if(e.ne(marked, leaf.entry), () => {
     const was = e.atomic('rmw.cmpxchg', 'i64', leaf.at, 0, [leaf.entry, marked]);
@@ -253,7 +257,7 @@ const fillTlb: Routine = {
     const frame = e.and(e.and(leaf.entry, e.i64(ADDRESS)), e.xor(offsets, e.i64(-1)));
     const at = resolve(e, tlb, e.and(e.or(frame, inPage), e.i64(-4096)));
     const entry = mark(e, leaf, access!);
-    const clean = e.eqz(entryHas(e, entry, D));
+    const clean = e.eqz(entryHas(e, entry, ENTRY_DIRTY));
     const writable = e.ifValue(
       e.and(permitsWrite, e.eqz(clean)),
       'i32',
@@ -263,7 +267,7 @@ const fillTlb: Routine = {
     const write = e.ne(has(e, access!, WALK_WRITE), e.i32(0));
     e.if(e.and(write, e.eqz(writable)), () => e.return(e.i32(WALK_SLOW)));
     const pge = e.ne(has(e, e.getState('i32', cpu.CR4), CR4_PGE), e.i32(0));
-    const global = e.and(pge, entryHas(e, entry, G));
+    const global = e.and(pge, entryHas(e, entry, ENTRY_GLOBAL));
     enter(e, tlb, linear!, access!, { at, writable, global, shift: e.wrap(leaf.shift) });
     return e.add(at, has(e, e.wrap(linear!), 4095));
   },

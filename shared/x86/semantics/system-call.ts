@@ -1,5 +1,6 @@
 // SYSCALL, SYSRET, SYSENTER, SYSEXIT. Intel SDM vol. 2, vol. 3 §5.8.7–5.8.8. A 64-bit program's SYSCALL and the SYSRET back to it are
 // inline; other modes and levels, single steps and faults are the helpers'.
+import { EFER_SCE } from '#shared/x86/msr-index.js';
 import type { Emitter, SemanticsTable, Value } from '#shared/translate/emitter.js';
 import * as cpu from '#shared/x86/cpu-state.js';
 import { ARITHMETIC_FLAGS, RF, RFLAGS_FIXED, TF, VM } from '#shared/x86/rflags.js';
@@ -8,7 +9,6 @@ import * as fast from '#shared/x86/semantics/fast-transfer.js';
 
 const RCX = 1;
 const R11 = 11;
-const EFER_SCE = 1;
 /** What SYSRET takes from R11. */
 const SYSRET_FLAGS = 0x3c7fd7 & ~(RF | VM);
 const SYSRET_SYSTEM_FLAGS = SYSRET_FLAGS & ~(ARITHMETIC_FLAGS | RFLAGS_FIXED);

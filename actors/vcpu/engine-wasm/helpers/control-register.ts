@@ -1,6 +1,27 @@
 // MOV to and from CR0, CR2, CR3, CR4, CR8 and DR0–DR7, LMSW, CLTS. Intel SDM vol. 3 §2.5, §17.2. The value comes and
 // goes in HELPER_ARG0. PCID and the like are not announced: their CR4 bits are reserved. PDPTEs are not checked at the load of CR3.
 
+import {
+  CR0_CD,
+  CR0_ET,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_TS,
+  CR0_WP,
+  CR4_DE,
+  CR4_MCE,
+  CR4_OSFXSR,
+  CR4_OSXMMEXCPT,
+  CR4_PAE,
+  CR4_PCE,
+  CR4_PGE,
+  CR4_PSE,
+  CR4_SMAP,
+  CR4_SMEP,
+  CR4_TSD,
+} from '#shared/x86/control-bits.js';
+import { EFER_LMA, EFER_LME } from '#shared/x86/msr-index.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { PHYSICAL_ADDRESS_BITS } from '#shared/x86/cpuid.js';
 import { type CpuContext, type Helper, raise } from '../cpu-context.js';
@@ -17,27 +38,9 @@ import {
 
 const UNDEFINED_OPCODE = 6;
 
-const CR0_PE = 1;
-const CR0_TS = 1 << 3;
-const CR0_ET = 1 << 4;
-const CR0_WP = 1 << 16;
-const CR0_NW = 1 << 29;
-const CR0_CD = 1 << 30;
-const CR0_PG = 1 << 31;
 /** PE MP EM TS NE WP AM NW CD PG; ET reads as one, other bits cannot be set. */
 const CR0_WRITABLE = 0xe005_002f | 0;
 
-const CR4_TSD = 1 << 2;
-const CR4_DE = 1 << 3;
-const CR4_PSE = 1 << 4;
-const CR4_PAE = 1 << 5;
-const CR4_MCE = 1 << 6;
-const CR4_PGE = 1 << 7;
-const CR4_PCE = 1 << 8;
-const CR4_OSFXSR = 1 << 9;
-const CR4_OSXMMEXCPT = 1 << 10;
-const CR4_SMEP = 1 << 20;
-const CR4_SMAP = 1 << 21;
 const CR4_WRITABLE =
   CR4_TSD |
   CR4_DE |
@@ -51,9 +54,6 @@ const CR4_WRITABLE =
   CR4_SMEP |
   CR4_SMAP;
 const CR4_TRANSLATION = CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP;
-
-const EFER_LME = 1 << 8;
-const EFER_LMA = 1 << 10;
 
 const DR6 = 6;
 const DR7 = 7;

@@ -1,6 +1,7 @@
 // CPUID, time stamp counter, MSRs, HLT, INVLPG, the flags that change the mode, and CMPXCHG16B under LOCK.
 // Intel SDM vol. 2.
 
+import { CR4_TSD } from '#shared/x86/control-bits.js';
 import { readArithmeticFlags, writeArithmeticFlags } from '#shared/translate/flag-builder.js';
 import * as S from '#shared/x86/cpu-state.js';
 import { MSR_GP, MSR_OK_MODE } from '#shared/x86/msr.js';
@@ -8,8 +9,6 @@ import * as F from '#shared/x86/rflags.js';
 import { type CpuContext, type Helper, raise } from '../cpu-context.js';
 import { VECTOR_GP } from './descriptor.js';
 import { continueAfter, cplOf, getAddress, isRealMode, setWords } from './state-access.js';
-
-const CR4_TSD = 1 << 2;
 
 export const cpuid: Helper = (cpu) => {
   const [eax, ebx, ecx, edx] = cpu.cpuid(cpu.u32[S.RAX >> 2]!, cpu.u32[S.RCX >> 2]!);

@@ -1,5 +1,6 @@
 // The exact way through SSE floating point: what generated code leaves to software because a flag may change, rounding is not to nearest,
 // or an operand is special. Intel SDM vol. 1 §11.5 (SIMD exceptions), §4.9.1. Operands and results lie in VECTOR_SCRATCH.
+import { CR4_OSXMMEXCPT } from '#shared/x86/control-bits.js';
 import { CR4, HELPER_ARG0, MXCSR, VECTOR_SCRATCH } from '#shared/x86/cpu-state.js';
 import {
   add,
@@ -24,7 +25,6 @@ import { ARITHMETIC_NUMBER } from '#shared/x86/semantics/sse-float.js';
 
 const VECTOR_UD = 6;
 const VECTOR_XM = 19;
-const CR4_OSXMMEXCPT = 0x400;
 const BEFORE = IE | DE | ZE;
 
 /** Leaves an exception for the run loop and gives the EXIT_ value. */

@@ -1,14 +1,14 @@
 // Named access to the state page for the helpers. 64-bit slots are read as two u32 words, or as one signed JS number
 // when they hold an address (see cpu-context.ts).
 
+import { CR0_PE } from '#shared/x86/control-bits.js';
+import { EFER_LMA } from '#shared/x86/msr-index.js';
 import { readArithmeticFlags, writeArithmeticFlags } from '#shared/translate/flag-builder.js';
 import * as S from '#shared/x86/cpu-state.js';
 import * as F from '#shared/x86/rflags.js';
 import { type CpuContext, raise } from '../cpu-context.js';
 
 const TWO_32 = 0x1_0000_0000;
-const CR0_PE = 1;
-const EFER_LMA = 1 << 10;
 
 // Segment attribute bits, as the SEGMENT_ATTRIBUTES slot has them.
 export const ATTRIBUTE_S = 0x10;

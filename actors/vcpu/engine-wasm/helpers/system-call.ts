@@ -1,6 +1,7 @@
 // SYSCALL SYSRET SYSENTER SYSEXIT. Intel SDM vol. 2 and vol. 3 §5.8.7–5.8.8. They load flat segments without reading a
 // descriptor. SYSCALL outside 64-bit mode is #UD, as on Intel processors.
 
+import { EFER_SCE } from '#shared/x86/msr-index.js';
 import { readArithmeticFlags, writeArithmeticFlags } from '#shared/translate/flag-builder.js';
 import * as S from '#shared/x86/cpu-state.js';
 import * as F from '#shared/x86/rflags.js';
@@ -18,7 +19,6 @@ import {
 } from './state-access.js';
 
 const UNDEFINED_OPCODE = 6;
-const EFER_SCE = 1;
 const FLAT_LIMIT = 0xffff_ffff;
 const CODE64 = 0xa9b;
 const CODE32 = 0xc9b;

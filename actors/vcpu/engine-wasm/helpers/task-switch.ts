@@ -2,6 +2,7 @@
 // §7.3. Not in IA-32e mode. The debug trap by the T bit is left out. Faults before the commit belong to the old task,
 // later ones (#TS, #NP, #SS by the new task's selectors) to the new one.
 
+import { CR0_PG, CR0_TS } from '#shared/x86/control-bits.js';
 import * as S from '#shared/x86/cpu-state.js';
 import * as F from '#shared/x86/rflags.js';
 import { type CpuContext, raise } from '../cpu-context.js';
@@ -49,8 +50,6 @@ export const TASK_GATE = 5;
 const BUSY = 2;
 const WIDE = 8;
 const LDT = 2;
-const CR0_TS = 8;
-const CR0_PG = 1 << 31;
 const DR7 = S.DR + 7 * 8;
 /** L0–L3 and LE. */
 const DR7_LOCAL = 0x155;
