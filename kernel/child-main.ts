@@ -1,7 +1,7 @@
 // The kernel process of launch(): opens one session, serves the parent's calls, and ends with its guest or its parent.
 import { TroupeError } from '#shared/base/error.js';
 import type { ChildCall, ChildMessage, ChildRequest } from './child-protocol.js';
-import { yieldToActors } from './accel/helper-threads.js';
+import { yieldToActors } from './supervision/helper-threads.js';
 import { Session } from './session.js';
 
 let session: Session | undefined;

@@ -14,7 +14,7 @@ export type { EngineStatistics } from './engine-statistics.js';
 export type { MachineExit } from './machine.js';
 export { parseDisk, parseSize, type DiskConfig, type SupervisionConfig } from './machine-config.js';
 export { Session, type SessionOptions } from './session.js';
-export { yieldToActors } from '#kernel/accel/helper-threads.js';
+export { yieldToActors } from '#kernel/supervision/helper-threads.js';
 export type { StreamedExec } from './exec-channel.js';
 export { formatFault, parseFault, parseFaultOf, parseTimeMs } from '#shared/ipc/fault-text.js';
 export { chaos, type ChaosOptions } from './chaos/chaos.js';

@@ -37,7 +37,6 @@ import {
   encodeAnswer,
   headFilterRegion,
 } from './protocol.js';
-import { yieldToVcpus } from './priority.js';
 import { createWarmer } from './warmer.js';
 
 /** Requests of one vCPU that go into one module. */
@@ -69,7 +68,6 @@ interface Wanted {
 export function createCompiler(ctx: ActorContext): ActorBehaviour {
   const { vcpus, cacheFolder, symbolsPath, statistics } = ctx.params as CompilerParams;
   const { views } = ctx;
-  yieldToVcpus();
   const clients = vcpus.map((name, index) => openClient(ctx, name, index));
   const { shapes, engineVersion } = loadIndex();
   const cache = cacheFolder === undefined ? undefined : openCache(ctx, cacheFolder, engineVersion);

@@ -64,8 +64,8 @@ export class CodeStore {
   readonly #regions = new Map<string, StoredRegion>();
   /** Modules of the cache file, by the keys of their regions, until one is used. */
   readonly #cached = new Map<string, CachedModule>();
-  /** Keys of the regions that start in the same way, by the hash of that; some may be gone. */
-  readonly #heads = new Map<number, Set<string>>();
+  /** The regions that start in the same way, by the hash of that: their keys with the bytes of their requests. Some may be gone. */
+  readonly #heads = new Map<number, Map<string, number>>();
   #bytes = 0;
   #shapes: ShapeIndex | undefined;
   /** Statistics. */
@@ -78,10 +78,10 @@ export class CodeStore {
   constructor(parts: CodeStoreParts) {
     this.#p = parts;
     for (const module of parts.cache?.modules ?? [])
-      for (const { key, index, head } of module.regions) {
+      module.regions.forEach(({ key, index, head }, i) => {
         this.#cached.set(key, module);
-        if (index >= 0) this.#noteHead(head, key);
-      }
+        if (index >= 0) this.#noteHead(head, key, module.requestLengths[i]!);
+      });
   }
 
   /** Regions that the cache file has and nobody has asked for yet. */
@@ -110,15 +110,14 @@ export class CodeStore {
 
   /** The largest region with such a head; undefined when there is none. */
   offer(head: number): FoundRegion | undefined {
-    const keys = this.#heads.get(head);
-    let best: FoundRegion | undefined;
-    for (const key of keys ?? []) {
+    const alike = this.#heads.get(head);
+    for (const [key] of [...(alike ?? [])].sort(([, a], [, b]) => b - a)) {
       const region = this.#take(key);
       const offered = region === undefined ? undefined : decodeRegionRequest(region.request);
-      if (region === undefined || offered === undefined) keys!.delete(key);
-      else if (offered.nodes.length > (best?.offered?.nodes.length ?? 0)) best = { region, offered };
+      if (region !== undefined && offered !== undefined) return { region, offered };
+      alike!.delete(key);
     }
-    return best;
+    return undefined;
   }
 
   /** What another vCPU had compiled for the same head is as good when it is not much smaller. */
@@ -128,10 +127,10 @@ export class CodeStore {
     return (found?.offered?.nodes.length ?? 0) * 2 >= request.nodes.length ? found : undefined;
   }
 
-  #noteHead(head: number, key: string): void {
-    const keys = this.#heads.get(head);
-    if (keys === undefined) this.#heads.set(head, new Set([key]));
-    else if (keys.size < MAX_ALIKE) keys.add(key);
+  #noteHead(head: number, key: string, requestBytes: number): void {
+    const alike = this.#heads.get(head);
+    if (alike === undefined) this.#heads.set(head, new Map([[key, requestBytes]]));
+    else if (alike.size < MAX_ALIKE) alike.set(key, requestBytes);
     this.#p.onHead(head);
   }
 
@@ -155,7 +154,7 @@ export class CodeStore {
     const described = asked.map(({ key, request }, i): CachedRegion => {
       const region = regions[i];
       const head = headHashOf(request);
-      if (region !== undefined) this.#noteHead(head, key);
+      if (region !== undefined) this.#noteHead(head, key, request.bytes.length);
       return { key, index: region === undefined ? -1 : i, links: region?.links ?? 0, head };
     });
     const kept = requests.map((request) => request.bytes);

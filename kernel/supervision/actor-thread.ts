@@ -45,9 +45,9 @@ export class ActorThread {
   }
 
   /** The thread becomes the actor; gives the kernel's end of its port. At once, also before it is up. */
-  become(entry: URL, seed: ActorSeed): MessagePort {
+  become(entry: URL, seed: ActorSeed, nice: number): MessagePort {
     const { port1, port2 } = new MessageChannel();
-    const message: BecomeActor = { entry: entry.href, seed, port: port2 };
+    const message: BecomeActor = { entry: entry.href, seed, nice, port: port2 };
     this.worker.postMessage(message, [port2]);
     return port1;
   }

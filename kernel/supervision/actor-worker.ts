@@ -4,6 +4,7 @@ import * as Comlink from 'comlink';
 import { TroupeError } from '#shared/base/error.js';
 import type { ActorControl, ActorReady, ActorSeed } from '#shared/ipc/actor.js';
 import { portEndpoint } from '#shared/ipc/actor.js';
+import type { ActorSpec } from './child.js';
 import type { ActorThread } from './actor-thread.js';
 import { describeExit, type ExitReason } from './supervisor.js';
 
@@ -26,14 +27,19 @@ export class ActorWorker {
   #gone = false;
 
   /** `wake`: rings the actor's doorbell for a control call. */
-  constructor(thread: ActorThread, entry: URL, seed: ActorSeed, wake: () => void) {
+  constructor(
+    thread: ActorThread,
+    { entry, nice = 0 }: Pick<ActorSpec, 'entry' | 'nice'>,
+    seed: ActorSeed,
+    wake: () => void,
+  ) {
     this.name = seed.name;
     this.generation = seed.generation;
     this.fromSpare = thread.isWarm;
     this.#wake = wake;
     this.#thread = thread;
     this.#worker = thread.worker;
-    const port: MessagePort = thread.become(entry, seed);
+    const port: MessagePort = thread.become(entry, seed, nice);
     this.#control = Comlink.wrap<ActorControl>(portEndpoint(port as never));
     this.exited = new Promise((resolve) => {
       this.#worker.on('error', (error: unknown) => {

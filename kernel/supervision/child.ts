@@ -33,6 +33,8 @@ export interface ActorSpec extends ChildSpec {
   readonly killGently?: boolean;
   /** JavaScript heap of its thread; DEFAULT_HEAP_MIB when absent. */
   readonly heapMib?: number;
+  /** Of its thread: who is nicer than the others lets them go first. 0 when absent. */
+  readonly nice?: number;
   /** Mailboxes to it. */
   readonly inboxes?: readonly Region[];
 }

@@ -210,7 +210,7 @@ export class ActorSupervisor {
     const spare =
       this.#spare !== undefined && heapMib <= this.#spare.heapMib ? this.#spare.take() : undefined;
     const thread = spare ?? new ActorThread({ name: spec.name, preload: [], heapMib });
-    const worker = new ActorWorker(thread, spec.entry, seed, () => child.ring(BELL_CONTROL));
+    const worker = new ActorWorker(thread, spec, seed, () => child.ring(BELL_CONTROL));
     child.worker = worker;
     log.debug({ child: spec.name, childGeneration: child.generation }, 'actor spawned');
     void worker.exited.then((reason) => {

@@ -1,6 +1,7 @@
 // The entry of every actor's thread: loads what the actor will need, says that it is up, and becomes the actor that the kernel
 // names. So a thread can be started before it is known which actor will need it.
 import { readlinkSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { provideThread } from '#shared/ipc/actor.js';
 import type { BecomeActor, ThreadSetup, ThreadWarm } from './worker-protocol.js';
@@ -10,6 +11,16 @@ function hostThreadId(): number | undefined {
     return Number(readlinkSync('/proc/thread-self').split('/').at(-1));
   } catch {
     return undefined;
+  }
+}
+
+function lowerPriority(nice: number): void {
+  const tid = hostThreadId();
+  if (nice === 0 || tid === undefined) return;
+  try {
+    setPriority(tid, nice);
+  } catch {
+    // Without it all goes on, more slowly.
   }
 }
 
@@ -24,7 +35,8 @@ async function preload(href: string): Promise<void> {
 
 // A module that cannot be loaded is told when the thread becomes the actor that needs it.
 await Promise.allSettled((workerData as ThreadSetup).preload.map(preload));
-parentPort!.once('message', ({ entry, seed, port }: BecomeActor) => {
+parentPort!.once('message', ({ entry, seed, nice, port }: BecomeActor) => {
+  lowerPriority(nice);
   provideThread({ parentPort: port, workerData: seed });
   void import(entry);
 });

@@ -18,6 +18,8 @@ export interface BecomeActor {
   /** The module that runs the actor. */
   readonly entry: string;
   readonly seed: ActorSeed;
+  /** Of its thread; 0 is the process's own. */
+  readonly nice: number;
   /** The actor's parent port. */
   readonly port: MessagePort;
 }
