@@ -94,7 +94,7 @@ const ACTORS = new URL('../actors/', import.meta.url);
 const BUILT_ACTORS = import.meta.url.endsWith('.ts') ? new URL('../dist/actors/', import.meta.url) : ACTORS;
 
 export function actorEntry(kind: string): URL {
-  return new URL(`${kind}/main.js`, BUILT_ACTORS);
+  return new URL(`${kind}/main.cjs`, BUILT_ACTORS);
 }
 
 /** Reads the images and builds. Rejects with TroupeError; nothing is left open or running then. */
@@ -163,8 +163,8 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     serial: config.serial,
     engineStatistics: config.engineStatistics && kvm === undefined,
     faults,
-    vcpuModules: [new URL(`vcpu/engine-${kvm === undefined ? 'wasm' : 'kvm'}/vcpu-engine.js`, BUILT_ACTORS)],
-    deviceModules: kinds.map((kind) => new URL(`${kind}/actor.js`, BUILT_ACTORS)),
+    vcpuModules: [new URL(`vcpu/engine-${kvm === undefined ? 'wasm' : 'kvm'}/vcpu-engine.cjs`, BUILT_ACTORS)],
+    deviceModules: kinds.map((kind) => new URL(`${kind}/actor.cjs`, BUILT_ACTORS)),
     ...(kvm && { release: () => kvm.close() }),
   };
 }

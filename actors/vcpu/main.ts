@@ -7,10 +7,14 @@ import { createVcpu } from './actor.js';
 
 const thread = { parentPort, workerData, connectKvm };
 
-if (actorSeed(thread).kvm === undefined) {
-  const { createWasmEngine } = await import('./engine-wasm/vcpu-engine.js');
-  runActor(thread, (context) => createVcpu(context, createWasmEngine(context)));
-} else {
-  const { createKvmEngine } = await import('./engine-kvm/vcpu-engine.js');
-  runActor(thread, (context) => createVcpu(context, createKvmEngine(context)));
+async function run(): Promise<void> {
+  if (actorSeed(thread).kvm === undefined) {
+    const { createWasmEngine } = await import('./engine-wasm/vcpu-engine.js');
+    runActor(thread, (context) => createVcpu(context, createWasmEngine(context)));
+  } else {
+    const { createKvmEngine } = await import('./engine-kvm/vcpu-engine.js');
+    runActor(thread, (context) => createVcpu(context, createKvmEngine(context)));
+  }
 }
+
+void run();

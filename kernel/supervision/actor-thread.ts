@@ -5,7 +5,7 @@ import type { ActorSeed } from '#shared/ipc/actor.js';
 import type { BecomeActor, ThreadSetup, ThreadWarm } from './worker-protocol.js';
 
 const ENTRY = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/kernel/supervision/worker-main.js' : './worker-main.js',
+  import.meta.url.endsWith('.ts') ? '../../dist/kernel/supervision/worker-main.cjs' : './worker-main.cjs',
   import.meta.url,
 );
 

@@ -40,7 +40,7 @@ export interface BusStep {
 
 /** The actor of the product called `kind`, as built. */
 export function builtActor(kind: string): URL {
-  return new URL(`../../dist/actors/${kind}/main.js`, import.meta.url);
+  return new URL(`../../dist/actors/${kind}/main.cjs`, import.meta.url);
 }
 
 export class DeviceBench {

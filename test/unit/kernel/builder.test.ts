@@ -31,7 +31,7 @@ describe('buildMachine', () => {
     expect(params.every((p) => p.debugExit)).toBe(true);
     for (const actor of [...built.devices, ...built.vcpus]) {
       expect(built.layout.actors[actor.name]).toBe(actor.layout);
-      expect(actor.entry.pathname).toMatch(new RegExp(`/dist/actors/${actor.seed.kind}/main\\.js$`));
+      expect(actor.entry.pathname).toMatch(new RegExp(`/dist/actors/${actor.seed.kind}/main\\.cjs$`));
     }
     for (const window of built.layout.windows) {
       expect(built.devices.map((d) => d.name)).toContain(window.actor);
