@@ -1,5 +1,5 @@
 // A guest of two vCPUs under a mixed load that checks itself against the host (support/mixed-load.ts): every line is what it must
-// be, and the kernel's log reports no trouble. TROUPE_MIXED_SECONDS sets how long (20), TROUPE_MIXED_SEED the first round.
+// be, the kernel's log reports no trouble, and no actor was taken for one that hangs. TROUPE_MIXED_SECONDS sets how long (20), TROUPE_MIXED_SEED the first round.
 import { expect, test } from 'vitest';
 import { ensureGuestAssets } from '#kernel/assets/guest-assets.js';
 import { launch } from '#kernel/index.js';
@@ -24,6 +24,8 @@ test(
     );
     if (missing !== undefined) return context.skip(missing);
     const vm = await launch({ vcpus: 2, accel: 'wasm' });
+    const exits: string[] = [];
+    vm.on('actor:exit', ({ actor, message }) => exits.push(`${actor}: ${message}`));
     try {
       const endMs = performance.now() + SECONDS * 1000;
       let rounds = 0;
@@ -44,6 +46,7 @@ test(
       const { stdout } = await vm.exec('dmesg', { timeoutMs: ROUND_TIMEOUT_MS });
       expect(stdout).toContain('Linux version');
       expect(complaintsOf(stdout)).toEqual([]);
+      expect(exits).toEqual([]);
       console.log(`mixed load: ${rounds} rounds from TROUPE_MIXED_SEED=${SEED}`);
     } finally {
       await vm.stop();
