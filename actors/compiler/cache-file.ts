@@ -1,7 +1,7 @@
 // Compiled regions in a file of the user's, for the next boot. Append-only: a header, then records, each written by one write
 // in append mode, so that several machines may share the file. Nothing in it is trusted: a record counts when its check sums
 // hold, and the file when it is a plain file that only this user may write. What ends in a torn or foreign record is begun
-// anew from its good part.
+// anew from its good part; a full file from what this machine used of it.
 //
 //   header   8 bytes magic, u32 format, u32 0, 32 bytes engine version
 //   record   u32 ×4: magic, bytes of the record, regions, bytes of the module; 16 bytes sum of the body, 16 bytes sum of all
@@ -79,8 +79,13 @@ const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_RDWR } = constants;
 export class CacheFile {
   readonly #o: CacheFileOptions;
   readonly #path: string;
+  /** Takes what is appended. */
   #file = -1;
+  /** Has the modules that were found: the same file until that one is full. */
+  #source = -1;
   #bytes = 0;
+  /** The sums of modules that were read or appended. */
+  readonly #used = new Set<string>();
 
   private constructor(options: CacheFileOptions) {
     this.#o = options;
@@ -91,39 +96,42 @@ export class CacheFile {
   static open(options: CacheFileOptions): { readonly file: CacheFile; readonly modules: CachedModule[] } {
     const file = new CacheFile(options);
     const modules = file.#guard('is not used', () => file.#open()) ?? [];
+    file.#source = file.#file;
     return { file, modules };
   }
 
   /** What was written; undefined when it is something else now. */
   read(module: CachedModule): CachedBody | undefined {
-    if (this.#file < 0) return undefined;
+    if (this.#source < 0) return undefined;
     const { length, position, requestLengths } = module;
     const bytes = new Uint8Array(requestLengths.reduce((sum, part) => sum + part, length));
-    const whole = this.#guard('cannot be read', () => readWhole(this.#file, bytes, position));
+    const whole = this.#guard('cannot be read', () => readWhole(this.#source, bytes, position));
     if (whole !== true || !sumOf(bytes).equals(module.sum)) {
       this.#o.complain('a module in the translation cache is damaged');
       return undefined;
     }
+    this.#used.add(module.sum.toString('hex'));
     let end = length;
     const requests = requestLengths.map((part) => bytes.slice(end, (end += part)));
     return { module: bytes.slice(0, length), requests };
   }
 
-  /** Adds a module. What does not fit begins the file anew. */
+  /** Adds a module. When the file is full it begins anew, with what this machine used. */
   append(module: Uint8Array, regions: readonly CachedRegion[], requests: readonly Uint8Array[]): void {
     if (this.#file < 0 || regions.length > MAX_REGIONS) return;
     const record = encodeRecord(module, regions, requests);
     if (HEADER_BYTES + record.length > this.#o.limitBytes) return;
     this.#guard('takes no more', () => {
       // Others may have added to it.
-      if (fstatSync(this.#file).size + record.length > this.#o.limitBytes) this.#renew(HEADER_BYTES);
+      if (fstatSync(this.#file).size + record.length > this.#o.limitBytes) this.#compact(record.length);
       if (writeSync(this.#file, record) !== record.length) throw new Error('the disk is full');
+      this.#used.add(record.toString('hex', SUM_BYTES, 2 * SUM_BYTES));
     });
   }
 
   close(): void {
-    if (this.#file >= 0) closeSync(this.#file);
-    this.#file = -1;
+    for (const file of new Set([this.#file, this.#source])) if (file >= 0) closeSync(file);
+    this.#file = this.#source = -1;
   }
 
   #guard<T>(what: string, body: () => T): T | undefined {
@@ -157,7 +165,12 @@ export class CacheFile {
       this.#renew(0);
       return [];
     }
-    return this.#readRecords();
+    const { modules, end } = this.#readRecords();
+    if (end < this.#bytes) {
+      this.#o.complain('the translation cache ends in a record that is torn or damaged');
+      this.#renew(end);
+    }
+    return modules;
   }
 
   #openExisting(): number {
@@ -182,38 +195,53 @@ export class CacheFile {
     return readWhole(this.#file, header, 0) && this.#header().equals(header);
   }
 
-  #readRecords(): CachedModule[] {
+  /** `end`: of the records that are good. */
+  #readRecords(): { readonly modules: CachedModule[]; readonly end: number } {
     const modules: CachedModule[] = [];
-    let position = HEADER_BYTES;
-    while (position < this.#bytes) {
-      const found = readRecord(this.#file, position, this.#bytes);
-      if (found === undefined) {
-        this.#o.complain('the translation cache ends in a record that is torn or damaged');
-        this.#renew(position);
-        break;
-      }
+    let end = HEADER_BYTES;
+    while (end < this.#bytes) {
+      const found = readRecord(this.#file, end, this.#bytes);
+      if (found === undefined) break;
       modules.push(found.module);
-      position = found.end;
+      end = found.end;
     }
-    return modules;
+    return { modules, end };
   }
 
-  /** A new file takes this one's place, with its first `keep` bytes; others that have the old one open lose what they add. */
-  #renew(keep: number): void {
+  /** Makes room: half the limit, or what this machine used when that is less, newest first. */
+  #compact(recordBytes: number): void {
+    this.#bytes = fstatSync(this.#file).size;
+    const kept: Uint8Array[] = [];
+    let room = this.#o.limitBytes / 2 - recordBytes;
+    for (const module of this.#readRecords().modules.reverse()) {
+      if (!this.#used.has(module.sum.toString('hex'))) continue;
+      const { start, bytes } = placeOf(module);
+      room -= bytes;
+      if (room < 0) break;
+      const record = new Uint8Array(bytes);
+      readWhole(this.#file, record, start);
+      kept.push(record);
+    }
+    this.#renew(0, Buffer.concat(kept.reverse()));
+  }
+
+  /** A new file takes this one's place, with its first `keep` bytes and `records`; who has the old one open loses what it adds. */
+  #renew(keep: number, records = new Uint8Array(0)): void {
     const fresh = `${this.#path}.${process.pid}-${Math.random().toString(36).slice(2)}`;
     const file = openSync(fresh, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     try {
       const start = new Uint8Array(Math.max(keep, HEADER_BYTES));
       if (keep > HEADER_BYTES) readWhole(this.#file, start, 0);
       start.set(this.#header());
-      if (writeSync(file, start) !== start.length) throw new Error('the disk is full');
+      for (const part of [start, records])
+        if (writeSync(file, part) !== part.length) throw new Error('the disk is full');
       renameSync(fresh, this.#path);
     } catch (error) {
       closeSync(file);
       unlinkSync(fresh);
       throw error;
     }
-    this.close();
+    if (this.#file >= 0 && this.#file !== this.#source) closeSync(this.#file);
     this.#file = file;
   }
 
@@ -269,6 +297,13 @@ function encodeRecord(
 /** Of all that describes a record but the sum itself. */
 function descriptionSum(description: Buffer): Buffer {
   return sumOf(description.subarray(0, 16 + SUM_BYTES), description.subarray(RECORD_HEADER_BYTES));
+}
+
+/** Where a module's whole record is in the file. */
+function placeOf({ regions, position, length, requestLengths }: CachedModule) {
+  const described = RECORD_HEADER_BYTES + regions.length * ENTRY_BYTES;
+  const bytes = requestLengths.reduce((sum, part) => sum + part, described + length);
+  return { start: position - described, bytes };
 }
 
 function readRecord(

@@ -158,7 +158,7 @@ export class CodeStore {
       return { key, index: region === undefined ? -1 : i, links: region?.links ?? 0, head };
     });
     const kept = requests.map((request) => request.bytes);
-    this.#keep(bytes, described, kept);
+    this.#keep(bytes, new WebAssembly.Module(bytes), described, kept);
     cache?.file.append(bytes, described, kept);
     this.compiled += missing.size;
     this.compileMs += performance.now() - start;
@@ -173,8 +173,9 @@ export class CodeStore {
     const body = this.#p.cache?.file.read(found);
     if (body === undefined) return false;
     try {
-      if (!exportsAll(body.module, found.regions)) return false;
-      this.#keep(body.module, found.regions, body.requests);
+      const module = new WebAssembly.Module(body.module);
+      if (!exportsAll(module, found.regions)) return false;
+      this.#keep(body.module, module, found.regions, body.requests);
     } catch (error) {
       // Well formed once: another version of V8 may think otherwise.
       if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return false;
@@ -186,11 +187,11 @@ export class CodeStore {
 
   #keep(
     bytes: Uint8Array<ArrayBuffer>,
+    module: WebAssembly.Module,
     regions: readonly CachedRegion[],
     requests: readonly Uint8Array[],
   ): void {
     const { warm, beat, limitBytes } = this.#p;
-    const module = new WebAssembly.Module(bytes);
     warm(module);
     beat();
     const stored: StoredModule = { id: moduleId(bytes), bytes, module };
@@ -212,7 +213,7 @@ export class CodeStore {
   }
 }
 
-function exportsAll(bytes: Uint8Array<ArrayBuffer>, regions: readonly CachedRegion[]): boolean {
-  const names = new Set(WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name));
+function exportsAll(module: WebAssembly.Module, regions: readonly CachedRegion[]): boolean {
+  const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   return regions.every(({ index }) => index < 0 || names.has(`r${index}`));
 }

@@ -181,6 +181,21 @@ describe('CacheFile', () => {
     expect(last.bytes[0]).toBe(39);
   });
 
+  it('begins anew with what was used, newest first, and still reads what was found', () => {
+    const records = Array.from({ length: 10 }, (_, i) => one(new Uint8Array(400).fill(i), `${i}`.repeat(64)));
+    write(records);
+    const { file, modules } = open(VERSION, 6000);
+    for (const i of [2, 5, 7]) file.read(modules[i]!);
+    const added = Array.from({ length: 5 }, (_, i) =>
+      one(new Uint8Array(400).fill(100 + i), `a${i}`.repeat(32)),
+    );
+    append(file, added.slice(0, 4)); // the second finds it full
+    expect(plain({ ...records[8]!, bytes: file.read(modules[8]!)!.module })).toBe(plain(records[8]!));
+    append(file, added.slice(4));
+    file.close();
+    expect(readBack().map(plain)).toEqual([2, 5, 7].map((i) => plain(records[i]!)).concat(added.map(plain)));
+  });
+
   it('keeps the files of two other versions', () => {
     for (let i = 0; i < 5; i++) {
       const version = String(i).repeat(64);
