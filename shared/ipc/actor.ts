@@ -218,6 +218,8 @@ class ActorLoop {
   readonly #behaviour: ActorBehaviour;
   readonly #faults: FaultPoints;
   #state: LoopState;
+  /** Why the doorbell rang, as far as the actor has not been told. */
+  #reasons = 0;
   #leavePause: () => void = () => {};
 
   constructor(
@@ -244,51 +246,69 @@ class ActorLoop {
 
   /** Until halted. Rejects with whatever the actor throws: that ends the thread, and the supervisor decides. */
   async run(): Promise<void> {
-    let reasons = 0;
     while (this.#state !== 'halted') {
-      stampHeartbeat(this.#i32, this.#heart);
-      reasons |= takeDoorbell(this.#i32, this.#bell);
-      if ((reasons & BELL_END) !== 0) process.exit(CRASH_EXIT_CODE);
-      if ((reasons & BELL_CONTROL) !== 0) {
-        reasons &= ~BELL_CONTROL;
-        await yieldToEventLoop();
-      }
-      if (this.#state === 'paused') {
-        await this.#stayPaused();
-        continue;
-      }
-      if (this.#state !== 'running') break;
-      this.#faults.pass('loop');
-      let busy = false;
-      for (const server of this.#registerServers) if (server.poll()) busy = true;
-      if (this.#behaviour.poll(reasons)) busy = true;
-      reasons = 0;
-      if (!busy) await this.#sleep();
-      else if (this.#eventLoop) await yieldToEventLoop();
+      const wish = this.#serve();
+      if (wish === 'yield') await yieldToEventLoop();
+      else if (wish === 'sleep') await this.#sleepInEventLoop();
+      else if (this.#state === 'paused') await this.#stayPaused();
     }
     setPhase(this.#i32, this.#heart, PHASE_HALTED);
   }
 
-  async #sleep(): Promise<void> {
+  /** Turns until one needs Node's event loop, or the actor runs no more. No promise in them: a turn may take a microsecond. */
+  #serve(): 'yield' | 'sleep' | 'stop' {
+    for (;;) {
+      stampHeartbeat(this.#i32, this.#heart);
+      const reasons = takeDoorbell(this.#i32, this.#bell) | this.#reasons;
+      this.#reasons = 0;
+      if ((reasons & BELL_END) !== 0) process.exit(CRASH_EXIT_CODE);
+      if ((reasons & BELL_CONTROL) !== 0 || this.#state !== 'running') {
+        this.#reasons = reasons & ~BELL_CONTROL;
+        return (reasons & BELL_CONTROL) !== 0 ? 'yield' : 'stop';
+      }
+      this.#faults.pass('loop');
+      let busy = false;
+      for (const server of this.#registerServers) if (server.poll()) busy = true;
+      if (this.#behaviour.poll(reasons)) busy = true;
+      if (busy && this.#eventLoop) return 'yield';
+      if (!busy && !this.#sleep()) return 'sleep';
+    }
+  }
+
+  /** Milliseconds for which there is nothing to do; 0 when there is something. */
+  #idleMs(): number {
     // Arm first and look at one word afterwards: from here on every message rings the doorbell.
     let arrived = false;
     for (const server of this.#registerServers) if (server.arm()) arrived = true;
     for (const receiver of this.#receivers) if (receiver.arm()) arrived = true;
     // The last one: a kick that poll() took away with the rest of a PENDING word rang before it kicked.
-    if (arrived || peekDoorbell(this.#i32, this.#bell) !== 0) return;
+    if (arrived || peekDoorbell(this.#i32, this.#bell) !== 0) return 0;
     const deadlineNs = this.#behaviour.nextDeadlineNs?.() ?? Infinity;
-    const timeoutMs = Math.min((deadlineNs - monotonicNs()) / 1e6, SLEEP_LIMIT_MS);
-    if (timeoutMs <= 0) return;
+    return Math.min((deadlineNs - monotonicNs()) / 1e6, SLEEP_LIMIT_MS);
+  }
+
+  /** False when the event loop must sleep instead. */
+  #sleep(): boolean {
+    const timeoutMs = this.#idleMs();
+    if (timeoutMs <= 0) return true;
+    if (this.#behaviour.waitForWork === undefined && this.#eventLoop) return false;
     setPhase(this.#i32, this.#heart, PHASE_IDLE);
     if (this.#behaviour.waitForWork !== undefined) {
       this.#behaviour.waitForWork(timeoutMs);
-    } else if (this.#eventLoop) {
-      await waitDoorbellAsync(this.#i32, this.#bell, timeoutMs);
     } else {
       let turns = SPIN_TURNS;
       while (turns-- > 0 && peekDoorbell(this.#i32, this.#bell) === 0);
       if (turns < 0) waitDoorbell(this.#i32, this.#bell, timeoutMs);
     }
+    setPhase(this.#i32, this.#heart, PHASE_RUNNING);
+    return true;
+  }
+
+  async #sleepInEventLoop(): Promise<void> {
+    const timeoutMs = this.#idleMs();
+    if (timeoutMs <= 0) return;
+    setPhase(this.#i32, this.#heart, PHASE_IDLE);
+    await waitDoorbellAsync(this.#i32, this.#bell, timeoutMs);
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);
   }
 
