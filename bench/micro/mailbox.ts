@@ -2,25 +2,17 @@
 // last was taken), and the time from a question to its answer when both sides are hot. The message is a register access. Then
 // what failpoints cost the mailbox while no plan is set.
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { RingBuffer } from 'ringbuf.js';
 import { portEndpoint } from '#shared/ipc/actor.js';
-import { FaultPoints, type FaultSwitch } from '#shared/ipc/failpoint.js';
-import { formatMailbox } from '#shared/ipc/mailbox-layout.js';
-import type * as MailboxModule from '#shared/ipc/mailbox.js';
-import { viewArena } from '#shared/memory/arena.js';
-import { removeBareMailboxes, writeBareMailbox } from './bare-mailbox.js';
+import { REAL_MAILBOX, startEcho } from './echo-thread.js';
+import { printFailpointCost } from './failpoint-cost.js';
+import { openMailboxEnd } from './mailbox-end.js';
+import { quantile } from './quantile.js';
 import {
-  ARENA_BYTES,
-  BELL,
-  COUNTERS,
-  ENTRIES,
-  MAILBOX,
   MESSAGE_WORDS,
-  PAYLOAD_BYTES,
   PING_PONG,
-  RING_WORDS,
   type EchoSetup,
   type Message,
   type TransportName,
@@ -34,19 +26,11 @@ interface Transport {
   ask(times: Float64Array): void | Promise<void>;
 }
 
-const REAL_MAILBOX = '#shared/ipc/mailbox.js';
 const POSTS = 1_000_000;
 const FEW_POSTS = 100_000;
 const ASKS = 20_000;
 /** The rings and the caches warm up with these. */
 const WARM_UP = 2_000;
-/** Even. */
-const OVERHEAD_PAIRS = 8;
-const OVERHEAD_TURNS = 30;
-const OVERHEAD_POSTS = 20_000;
-const OVERHEAD_ASKS = 1_000;
-const OVERHEAD_WARM_UP = 200_000;
-
 function timeAsks(times: Float64Array, ask: (i: number) => void): void {
   for (let i = 0; i < times.length; i++) {
     const started = performance.now();
@@ -61,27 +45,6 @@ async function timeAsyncAsks(times: Float64Array, ask: (i: number) => Promise<un
     await ask(i);
     times[i] = (performance.now() - started) * 1000;
   }
-}
-
-async function openMailbox({ buffer, mailbox }: EchoSetup, faults?: FaultSwitch): Promise<Transport> {
-  const { MailboxSender } = (await import(mailbox)) as typeof MailboxModule;
-  const v = viewArena({ buffer });
-  const sender = new MailboxSender(v, MAILBOX, BELL, { faults });
-  const write = (value: number): number => {
-    const payload = sender.reserve();
-    const word = payload >>> 2;
-    v.u32[word] = 8;
-    v.u32[word + 1] = 4;
-    v.u32[word + 2] = value;
-    return payload;
-  };
-  return {
-    send: (count) => {
-      for (let i = 1; i < count; i++) sender.post(write(i), 2, 4 * MESSAGE_WORDS);
-      sender.call(write(0), 2, 4 * MESSAGE_WORDS); // answered when all before it are
-    },
-    ask: (times) => timeAsks(times, (i) => sender.call(write(i), 1, 4 * MESSAGE_WORDS)),
-  };
 }
 
 function openPingPong({ buffer }: EchoSetup): Transport {
@@ -151,33 +114,21 @@ function openComlink(worker: Worker): Transport {
   };
 }
 
-async function withTransport<T>(
-  transport: TransportName,
-  work: (open: Transport, setup: EchoSetup) => Promise<T>,
-  mailbox = REAL_MAILBOX,
-): Promise<T> {
-  const buffer = new SharedArrayBuffer(ARENA_BYTES);
-  formatMailbox(viewArena({ buffer }), MAILBOX, ENTRIES, PAYLOAD_BYTES);
-  const ring = (): SharedArrayBuffer =>
-    RingBuffer.getStorageForCapacity(RING_WORDS, Uint32Array) as SharedArrayBuffer;
-  const setup: EchoSetup = { transport, buffer, rings: [ring(), ring()], mailbox };
-  const worker = new Worker(new URL('transport-echo.js', import.meta.url), { workerData: setup });
-  await once(worker, 'message');
+async function withTransport<T>(transport: TransportName, work: (open: Transport) => Promise<T>): Promise<T> {
+  const { worker, setup, end } = await startEcho(transport, REAL_MAILBOX);
   const openers: Record<TransportName, () => Transport | Promise<Transport>> = {
-    mailbox: async () => openMailbox(setup, makeFaults(buffer)),
+    mailbox: async () => openMailboxEnd(setup.buffer, REAL_MAILBOX),
     postMessage: () => openMessages(worker),
     comlink: () => openComlink(worker),
     'ringbuf.js': () => openRings(setup),
     'Atomics.wait': () => openPingPong(setup),
   };
   try {
-    return await work(await openers[transport](), setup);
+    return await work(await openers[transport]());
   } finally {
-    await worker.terminate();
+    await end();
   }
 }
-
-const quantile = (sorted: Float64Array, q: number): number => sorted[Math.floor(q * (sorted.length - 1))]!;
 
 async function perSecond(open: Transport, count: number): Promise<number> {
   await open.send!(WARM_UP);
@@ -199,81 +150,11 @@ async function contest(name: TransportName): Promise<string> {
   });
 }
 
-/** As an actor has them without a plan. */
-function makeFaults(buffer: ArrayBufferLike): FaultSwitch {
-  const nobody = (): never => {
-    throw new Error('no fault is planned');
-  };
-  const effects = { exit: nobody, exhaustMemory: nobody, hang: nobody, delay: nobody };
-  const actor = { name: 'vcpu-0', kind: 'vcpu', generation: 1 };
-  return new FaultPoints(undefined, actor, effects, new Int32Array(buffer), COUNTERS);
-}
-
-interface Overhead {
-  /** In a message's time. */
-  readonly post: number;
-  /** In a round trip's median. */
-  readonly ask: number;
-}
-
-const median = (values: number[]): number => quantile(Float64Array.from(values).sort(), 0.5);
-
-/**
- * What `second` costs more than `first`, both mailboxes' modules. Both live at once and take turns of a few ms, and each is the one that
- * came to life first half of the time, so that whatever the machine does falls on both. Medians of the turns' ratios.
- */
-async function compareMailboxes(first: string, second: string): Promise<Overhead> {
-  const posts: number[] = [];
-  const asks: number[] = [];
-  const takeTurns = async (both: readonly [Transport, Transport]): Promise<void> => {
-    const times = new Float64Array(OVERHEAD_ASKS);
-    for (const open of both) await perSecond(open, OVERHEAD_WARM_UP);
-    for (let turn = 0; turn < OVERHEAD_TURNS; turn++) {
-      const post = [0, 0];
-      const ask = [0, 0];
-      for (const kind of turn % 2 === 0 ? [0, 1] : [1, 0]) {
-        post[kind] = 1 / (await perSecond(both[kind]!, OVERHEAD_POSTS));
-        await both[kind]!.ask(times);
-        ask[kind] = quantile(times.sort(), 0.5);
-      }
-      posts.push(post[1]! / post[0]!);
-      asks.push(ask[1]! / ask[0]!);
-    }
-  };
-  for (let pair = 0; pair < OVERHEAD_PAIRS; pair++) {
-    const [elder, younger] = pair % 2 === 0 ? [first, second] : [second, first];
-    await withTransport(
-      'mailbox',
-      async (a) =>
-        withTransport('mailbox', async (b) => takeTurns(pair % 2 === 0 ? [a, b] : [b, a]), younger),
-      elder,
-    );
-  }
-  return { post: median(posts) - 1, ask: median(asks) - 1 };
-}
-
-async function printOverhead(): Promise<void> {
-  const bare = writeBareMailbox();
-  const twin = writeBareMailbox();
-  try {
-    const cost = await compareMailboxes(bare, REAL_MAILBOX);
-    const noise = await compareMailboxes(bare, twin);
-    const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-    process.stdout.write(
-      `\nfailpoints without a plan cost a message ${percent(cost.post)}, a round trip ${percent(cost.ask)}, against a mailbox from which ` +
-        `they are cut out; two of those differ by ${percent(noise.post)} and ${percent(noise.ask)} ` +
-        `(medians of ${OVERHEAD_PAIRS * OVERHEAD_TURNS} turns)\n`,
-    );
-  } finally {
-    removeBareMailboxes();
-  }
-}
-
 export async function benchMailbox(): Promise<void> {
   process.stdout.write(
     '\n| between two threads | one-way, M/s | round trip p50, µs | p99, µs |\n| --- | --- | --- | --- |\n',
   );
   const names: TransportName[] = ['mailbox', 'ringbuf.js', 'Atomics.wait', 'postMessage', 'comlink'];
   for (const name of names) process.stdout.write(await contest(name));
-  await printOverhead();
+  await printFailpointCost();
 }

@@ -100,6 +100,11 @@ export function formatMailbox(v: ArenaViews, region: Region, entries: number, pa
   }
 }
 
+/** Has a 16-bit index that wraps come to `target`? The two are never more than a ring apart. */
+export function hasReached(idx: number, target: number): boolean {
+  return ((idx - target) & 0xffff) < 0x8000;
+}
+
 export function openMailbox(v: ArenaViews, region: Region): MailboxParts {
   const header = region.offset >>> 2;
   const entries = v.u32[header + HEADER_ENTRIES]!;

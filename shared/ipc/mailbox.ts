@@ -31,6 +31,8 @@ import {
 const SPIN_TURNS = 2000;
 /** A sleeping sender wakes this often to show that it lives, and to see whether its message was lost. */
 const WAIT_SLICE_MS = 50;
+/** No end's number. */
+const NOBODY = -1;
 const NO_FAULTS: FaultSwitch = { pass: () => 'none', whenArmed: () => {} };
 
 /** Both copies of a message are damaged. */
@@ -52,11 +54,6 @@ export interface SenderOptions {
   readonly faults?: FaultSwitch | undefined;
 }
 
-/** Has a 16-bit index that wraps come to `target`? The two are never more than a ring apart. */
-function hasReached(idx: number, target: number): boolean {
-  return ((idx - target) & 0xffff) < 0x8000;
-}
-
 /** The sending end. One thread; one message under construction at a time. */
 export class MailboxSender {
   readonly payloadBytes: number;
@@ -66,8 +63,9 @@ export class MailboxSender {
   readonly #generation: number;
   readonly #onWait: () => void;
   readonly #faults: FaultSwitch;
-  #isArmed = false;
   readonly #number: number;
+  /** Our number until a fault rule names the actor: one comparison finds both who was replaced and who has faults to look for. */
+  #plainNumber: number;
   #availIdx: number;
   /** Behind {@link #availIdx} when a publication was lost. */
   #publishedIdx: number;
@@ -85,10 +83,11 @@ export class MailboxSender {
     this.#generation = options.generation ?? 1;
     this.#onWait = options.onWait ?? (() => {});
     this.#faults = options.faults ?? NO_FAULTS;
-    this.#faults.whenArmed(() => {
-      this.#isArmed = true;
-    });
     this.#number = ++v.u32[parts.header + L.HEADER_SENDERS]!;
+    this.#plainNumber = this.#number;
+    this.#faults.whenArmed(() => {
+      this.#plainNumber = NOBODY;
+    });
     const lost = L.findLostPublication(v, region);
     if (lost !== undefined) L.republish(v, region, lost, this.#bell);
     this.#availIdx = loadAvailIdx(v, parts);
@@ -130,16 +129,10 @@ export class MailboxSender {
 
   /** Sends the reserved slot one way; returns when it stands in the ring. */
   post(payload: number, kind: number, length: number): void {
-    const { u32 } = this.#v;
-    const { header, twinBytes } = this.#parts;
-    if (u32[header + L.HEADER_SENDERS] !== this.#number) throw new MailboxDamage('a stale sender posts');
-    const slot = (payload - L.SLOT_HEADER_BYTES) >>> 2;
-    const sequence = (this.#sequence + 1) >>> 0;
-    this.#sequence = sequence;
-    L.sealMessage(u32, slot, slot + (twinBytes >>> 2), sequence, this.#generation, kind, length);
-    u32[header + L.HEADER_SENT] = sequence;
-    if (this.#isArmed) this.#postFaulty(slot, this.#faults.pass('message.send'));
-    else this.#publish(1);
+    const word = this.#parts.header + L.HEADER_SENDERS;
+    if (this.#v.u32[word] !== this.#plainNumber) return this.#postArmed(payload, kind, length);
+    this.#seal(payload, kind, length);
+    this.#publish(1);
   }
 
   /** Sends the reserved slot and waits for the answer, which then stands in the slot's payload. */
@@ -166,6 +159,18 @@ export class MailboxSender {
     return L.slotWord(this.#parts, idx) + (this.#parts.twinBytes >>> 2);
   }
 
+  /** Completes the reserved slot and its twin; gives the slot's word. */
+  #seal(payload: number, kind: number, length: number): number {
+    const { u32 } = this.#v;
+    const { header, twinBytes } = this.#parts;
+    const slot = (payload - L.SLOT_HEADER_BYTES) >>> 2;
+    const sequence = (this.#sequence + 1) >>> 0;
+    this.#sequence = sequence;
+    L.sealMessage(u32, slot, slot + (twinBytes >>> 2), sequence, this.#generation, kind, length);
+    u32[header + L.HEADER_SENT] = sequence;
+    return slot;
+  }
+
   #publish(count: number): void {
     const v = this.#v;
     const parts = this.#parts;
@@ -176,6 +181,13 @@ export class MailboxSender {
     publishAvailIdx(v, parts, newIdx);
     v.u32[parts.header + L.HEADER_POSITION] = newIdx;
     if (needsEvent(loadAvailEvent(v, parts), newIdx, oldIdx)) ringDoorbell(v.i32, this.#bell, BELL_MAILBOX);
+  }
+
+  #postArmed(payload: number, kind: number, length: number): void {
+    if (this.#v.u32[this.#parts.header + L.HEADER_SENDERS] !== this.#number)
+      throw new MailboxDamage('a stale sender posts');
+    const slot = this.#seal(payload, kind, length);
+    this.#postFaulty(slot, this.#faults.pass('message.send'));
   }
 
   /** What a faulty transport makes of a message. */
@@ -215,7 +227,7 @@ export class MailboxSender {
   #waitUsed(target: number): void {
     const v = this.#v;
     const parts = this.#parts;
-    for (let turn = 0; turn < SPIN_TURNS; turn++) if (hasReached(loadUsedIdx(v, parts), target)) return;
+    for (let turn = 0; turn < SPIN_TURNS; turn++) if (L.hasReached(loadUsedIdx(v, parts), target)) return;
     const word = usedWordIndex(parts);
     for (;;) {
       if (this.#publishedIdx !== this.#availIdx) {
@@ -225,36 +237,9 @@ export class MailboxSender {
       // The event is stored before the word is read: a receiver that publishes after the read sees the event and notifies.
       storeUsedEvent(v, parts, (target - 1) & 0xffff);
       const seen = Atomics.load(v.i32, word);
-      if (hasReached(loadUsedIdx(v, parts), target)) return;
+      if (L.hasReached(loadUsedIdx(v, parts), target)) return;
       Atomics.wait(v.i32, word, seen, WAIT_SLICE_MS);
       this.#onWait();
-    }
-  }
-}
-
-/** How long a thread that follows another one's messages sleeps between two looks: nobody wakes it. */
-const FOLLOW_SLICE_MS = 1;
-
-/** For a third party: another thread's mailbox. */
-export class MailboxFollower {
-  readonly #v: ArenaViews;
-  readonly #parts: L.MailboxParts;
-
-  constructor(v: ArenaViews, region: Region) {
-    this.#v = v;
-    this.#parts = L.openMailbox(v, region);
-  }
-
-  /** Waits until all messages that were sent by now are answered, those that were lost on their way included. */
-  waitServed(onWait: () => void): void {
-    const v = this.#v;
-    const parts = this.#parts;
-    // The receiver may be ahead of the position that a sender is about to store.
-    const target = v.u32[parts.header + L.HEADER_POSITION]! & 0xffff;
-    for (let turn = 0; !hasReached(loadUsedIdx(v, parts), target); turn++) {
-      if (turn < SPIN_TURNS) continue;
-      Atomics.wait(v.i32, usedWordIndex(parts), Atomics.load(v.i32, usedWordIndex(parts)), FOLLOW_SLICE_MS);
-      onWait();
     }
   }
 }
@@ -269,8 +254,9 @@ export class MailboxReceiver {
   readonly #v: ArenaViews;
   readonly #parts: L.MailboxParts;
   readonly #faults: FaultSwitch;
-  #isArmed = false;
   readonly #number: number;
+  /** As the sender's. */
+  #plainNumber: number;
   #usedIdx: number;
   /** The available index as it was last seen: to look at it is to fetch the sender's cache line. */
   #seenAvailIdx: number;
@@ -284,10 +270,11 @@ export class MailboxReceiver {
     this.#v = v;
     this.#parts = parts;
     this.#faults = faults;
-    faults.whenArmed(() => {
-      this.#isArmed = true;
-    });
     this.#number = ++v.u32[parts.header + L.HEADER_RECEIVERS]!;
+    this.#plainNumber = this.#number;
+    faults.whenArmed(() => {
+      this.#plainNumber = NOBODY;
+    });
     this.#served = v.u32[parts.header + L.HEADER_SERVED]!;
     this.#usedIdx = loadUsedIdx(v, parts);
     this.#seenAvailIdx = this.#usedIdx;
@@ -306,12 +293,10 @@ export class MailboxReceiver {
         this.#seenAvailIdx = loadAvailIdx(this.#v, parts);
         if (this.#seenAvailIdx === this.#usedIdx) return -1;
       }
-      if (u32[parts.header + L.HEADER_RECEIVERS] !== this.#number) return -1;
       const slot = L.slotWord(parts, this.#usedIdx);
-      if (!this.#hasHead) {
-        if (this.#isArmed && this.#missesMessage(slot)) return -1;
-        if (!this.#takeHead(slot)) continue;
-      }
+      if (u32[parts.header + L.HEADER_RECEIVERS] !== this.#plainNumber && this.#missesMessage(slot))
+        return -1;
+      if (!this.#hasHead && !this.#takeHead(slot)) continue;
       this.sequence = u32[slot + L.SLOT_SEQUENCE]!;
       this.generation = u32[slot + L.SLOT_GENERATION]!;
       this.kind = u32[slot + L.SLOT_KIND]!;
@@ -325,9 +310,15 @@ export class MailboxReceiver {
    * to be checked; as long as the message was.
    */
   complete(answerBytes = 0): void {
+    const word = this.#parts.header + L.HEADER_RECEIVERS;
+    if (this.#v.u32[word] !== this.#plainNumber) return this.#completeArmed(answerBytes);
+    this.#sealAnswer(answerBytes);
+    this.#publish();
+  }
+
+  #sealAnswer(answerBytes: number): number {
     const { u32 } = this.#v;
     const { header, twinBytes } = this.#parts;
-    if (u32[header + L.HEADER_RECEIVERS] !== this.#number) return; // a late answer of a stale generation
     const slot = L.slotWord(this.#parts, this.#usedIdx);
     if (answerBytes > 0) {
       u32[slot + L.SLOT_ANSWER_CHECK] = L.answerCheck(u32, slot, answerBytes);
@@ -337,9 +328,7 @@ export class MailboxReceiver {
     this.#served = this.sequence;
     u32[header + L.HEADER_SERVED] = this.#served;
     this.#hasHead = false;
-    if (this.#losesAnswer) this.#losesAnswer = false;
-    else if (this.#isArmed) this.#answerFaulty(slot, answerBytes);
-    else this.#publish();
+    return slot;
   }
 
   /**
@@ -384,8 +373,14 @@ export class MailboxReceiver {
     if (needsEvent(loadUsedEvent(v, parts), newIdx, oldIdx)) Atomics.notify(v.i32, usedWordIndex(parts));
   }
 
-  /** A faulty transport at the receiver's end: true when the message is not seen this time. */
+  get #isStale(): boolean {
+    return this.#v.u32[this.#parts.header + L.HEADER_RECEIVERS] !== this.#number;
+  }
+
+  /** Of a receiver that was replaced, or at the end of a faulty transport: true when the message is not seen this time. */
   #missesMessage(slot: number): boolean {
+    if (this.#isStale) return true;
+    if (this.#hasHead) return false;
     switch (this.#faults.pass('message.receive')) {
       case 'none':
         return false;
@@ -400,7 +395,13 @@ export class MailboxReceiver {
     }
   }
 
-  #answerFaulty(slot: number, answerBytes: number): void {
+  #completeArmed(answerBytes: number): void {
+    if (this.#isStale) return; // a late answer of a stale generation
+    const slot = this.#sealAnswer(answerBytes);
+    if (this.#losesAnswer) {
+      this.#losesAnswer = false;
+      return;
+    }
     const verdict = this.#faults.pass('message.answer');
     if (verdict === 'corrupt' && answerBytes > 0) this.#v.u32[slot + L.SLOT_HEADER_BYTES / 4]! ^= 0x0001_0000;
     // Without its publication the message is found again, and known for one that was obeyed.

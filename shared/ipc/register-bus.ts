@@ -8,7 +8,8 @@ import type { Region } from '#shared/base/region.js';
 import { ECAM_BASE, ECAM_BYTES, PCI_CONFIG_ADDRESS } from '#shared/acpi/platform.js';
 import { BELL_CONFIG, BELL_QUEUE, doorbellIndex, ringDoorbell } from '#shared/ipc/doorbell.js';
 import type { FaultSwitch } from '#shared/ipc/failpoint.js';
-import { MailboxFollower, MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
+import { MailboxFollower } from '#shared/ipc/mailbox-follower.js';
+import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import type { ArenaViews } from '#shared/memory/arena.js';
 import {
   mailboxName,

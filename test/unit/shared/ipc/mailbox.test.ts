@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { peekDoorbell, doorbellIndex, takeDoorbell, BELL_MAILBOX } from '#shared/ipc/doorbell.js';
-import { MailboxFollower, MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
-import type { FaultVerdict } from '#shared/ipc/failpoint.js';
+import { MailboxFollower } from '#shared/ipc/mailbox-follower.js';
+import { MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
+import { FaultPoints, type FaultSwitch, type FaultVerdict } from '#shared/ipc/failpoint.js';
+import { FAULT_COUNTERS_BYTES } from '#shared/ipc/fault-plan.js';
 import * as L from '#shared/ipc/mailbox-layout.js';
 import { formatMailbox, mailboxBytes } from '#shared/ipc/mailbox-layout.js';
 import { viewArena } from '#shared/memory/arena.js';
@@ -194,6 +196,71 @@ describe('a mailbox over a faulty transport', () => {
       ),
       { numRuns: 2000 },
     );
+  });
+
+  it('passes no failpoint before it is armed, and each one after', () => {
+    const v = makeMailbox();
+    const passed: string[] = [];
+    const listeners: (() => void)[] = [];
+    const faults: FaultSwitch = {
+      pass: (point) => {
+        passed.push(point);
+        return 'none';
+      },
+      whenArmed: (listener) => void listeners.push(listener),
+    };
+    const sender = new MailboxSender(v, region, doorbell, { faults });
+    const receiver = new MailboxReceiver(v, region, faults);
+    const carry = (value: number): void => {
+      post(v, sender, value);
+      expect(v.u32[receiver.peek() >>> 2]).toBe(value);
+      expect(receiver.peek()).toBeGreaterThan(0); // the head again: no new hit
+      receiver.complete();
+      expect(receiver.peek()).toBe(-1);
+    };
+    carry(1);
+    expect(passed).toEqual([]);
+    for (const listener of listeners) listener();
+    carry(2);
+    carry(3);
+    const points = ['message.send', 'message.receive', 'message.answer'];
+    expect(passed).toEqual([...points, ...points]);
+    expect(sender.inFlight).toBe(0);
+  });
+
+  it('obeys a rule that is injected while messages are in the ring', () => {
+    const v = viewArena({ buffer: new SharedArrayBuffer(64 + region.bytes + FAULT_COUNTERS_BYTES) });
+    formatMailbox(v, region, ENTRIES, PAYLOAD);
+    const nobody = (): never => expect.unreachable('nothing but messages suffers');
+    const effects = { exit: nobody, exhaustMemory: nobody, hang: nobody, delay: nobody };
+    const counters = { offset: 64 + region.bytes, bytes: FAULT_COUNTERS_BYTES };
+    const actor = { name: 'disk', kind: 'disk', generation: 1 };
+    const faults = new FaultPoints(undefined, actor, effects, v.i32, counters);
+    const sender = new MailboxSender(v, region, doorbell);
+    const receiver = new MailboxReceiver(v, region, faults);
+    post(v, sender, 1);
+    post(v, sender, 2);
+    faults.arm(0, { actor: 'disk', action: 'drop', point: 'message.receive', after: 1, times: 2 });
+    expect([receiver.peek(), receiver.peek()]).toEqual([-1, -1]);
+    for (const value of [1, 2]) {
+      expect(v.u32[receiver.peek() >>> 2]).toBe(value);
+      receiver.complete();
+    }
+    expect(sender.inFlight).toBe(0);
+  });
+
+  it('knows a replaced end that is armed', () => {
+    const v = makeMailbox();
+    const old = new MailboxSender(v, region, doorbell, { faults: faulty([]), postsOnly: true });
+    post(v, old, 1);
+    const oldReceiver = new MailboxReceiver(v, region, faulty([]));
+    expect(v.u32[oldReceiver.peek() >>> 2]).toBe(1);
+    new MailboxReceiver(v, region);
+    oldReceiver.complete();
+    expect(old.inFlight).toBe(1);
+    expect(oldReceiver.peek()).toBe(-1);
+    new MailboxSender(v, region, doorbell, { postsOnly: true });
+    expect(() => post(v, old, 2)).toThrow(/stale sender/);
   });
 
   it('ends a receiver when both copies of a message are damaged', () => {
