@@ -296,6 +296,7 @@ function makeSeed(
     faults: config.faults,
     logLevel: config.log.level,
     logFd: config.log.fd,
+    logFormat: config.log.format,
     trace: config.trace,
     kvm: kvm?.link,
   });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { TroupeError } from '#shared/base/error.js';
 import * as limits from '#shared/base/limits.js';
 import { checkFaultPlan, type FaultPlan } from '#shared/ipc/fault-plan.js';
-import { LOG_LEVELS, type LogLevel } from '#shared/ipc/log.js';
+import { LOG_LEVELS, type LogFormat, type LogLevel } from '#shared/ipc/log.js';
 import { ENGINE_TIERS, type Accel, type EngineTier } from '#actors/vcpu/protocol.js';
 import type { TraceSeed } from '#shared/ipc/trace.js';
 
@@ -55,6 +55,7 @@ export interface LogConfig {
   readonly level: LogLevel;
   /** Open file descriptor; 2 is stderr. */
   readonly fd: number;
+  readonly format: LogFormat;
 }
 
 export interface SupervisionConfig {
@@ -87,7 +88,7 @@ export type MachineOptions = { readonly kernel: string } & {
 } & {
   /** Bytes, or a size as {@link parseSize} takes it. */
   readonly memory?: number | string | undefined;
-  readonly log?: Partial<LogConfig> | undefined;
+  readonly log?: { readonly [K in keyof LogConfig]?: LogConfig[K] | undefined } | undefined;
   readonly supervision?: Partial<SupervisionConfig> | undefined;
 };
 
@@ -144,7 +145,7 @@ export function resolveConfig(options: MachineOptions): MachineConfig {
     console: options.console ?? 'none',
     execPorts: options.execPorts ?? false,
     trace: options.trace,
-    log: { level, fd: options.log?.fd ?? 2 },
+    log: { level, fd: options.log?.fd ?? 2, format: options.log?.format ?? 'json' },
     supervision: { ...DEFAULT_SUPERVISION, ...options.supervision },
     faults: options.faults,
   };

@@ -28,7 +28,8 @@ export interface RunArguments {
   readonly disks: readonly DiskConfig[];
   readonly exec: string | undefined;
   readonly verbose: boolean;
-  readonly logLevel: LogLevel;
+  /** Absent: a person reads what is worth a line. */
+  readonly logLevel: LogLevel | undefined;
   readonly logFile: string | undefined;
   readonly debugExit: boolean;
   readonly tier: EngineTier | undefined;
@@ -95,8 +96,9 @@ Boots a virtual machine on this terminal: a stock Debian kernel with a busybox s
   --exec "COMMAND"        boot quietly, run a shell command, exit with its code;
                           what is piped in is the command's stdin
   --verbose               the guest kernel's whole log on stderr
-  --log-level LEVEL       Troupe's own log: ${LOG_LEVELS.join(', ')} (default warn)
-  --log-file FILE         Troupe's log and the guest kernel's log into a file
+  --log-level LEVEL       Troupe's own log as JSON, one line an event: ${LOG_LEVELS.slice(0, 4).join(', ')},
+                          ${LOG_LEVELS.slice(4).join(', ')} (default: warnings, in plain words)
+  --log-file FILE         Troupe's log (JSON) and the guest kernel's log into a file
   --debug-exit            isa-debug-exit at port 0xf4: exit code (value << 1) | 1
                           (a multiboot kernel always has it)
   --accel ACCEL           what runs the guest: ${ACCELS.join(', ')} (default auto: KVM where
@@ -160,7 +162,8 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
     disks: (values.disk ?? []).map(parseDisk),
     exec: values.exec,
     verbose: values.verbose ?? false,
-    logLevel: oneOf('--log-level', values['log-level'] ?? 'warn', LOG_LEVELS),
+    logLevel:
+      values['log-level'] === undefined ? undefined : oneOf('--log-level', values['log-level'], LOG_LEVELS),
     logFile: values['log-file'],
     debugExit: values['debug-exit'] ?? false,
     tier: values.tier === undefined ? undefined : oneOf('--tier', values.tier, ENGINE_TIERS),

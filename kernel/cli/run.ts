@@ -10,6 +10,7 @@ import {
   type SessionOptions,
   yieldToActors,
 } from '../index.js';
+import { tellActorNews } from './actor-news.js';
 import type { RunArguments } from './args.js';
 import { formatEngineStatistics } from './statistics.js';
 import { attachTerminal, reportSize, type TerminalUser } from './terminal.js';
@@ -53,6 +54,8 @@ function sessionOptions(
 ): SessionOptions {
   const own = args.kernel !== undefined;
   const quiet = args.exec !== undefined && !args.verbose;
+  // JSON is for files and for who asks for a level.
+  const plain = logFd === undefined && args.logLevel === undefined;
   const serial = logFd ?? (own && args.exec === undefined ? 1 : quiet ? 'none' : 2);
   return {
     vcpus: args.smp,
@@ -82,7 +85,8 @@ function sessionOptions(
       traceFd === undefined
         ? undefined
         : { channels: args.trace, fd: traceFd, limitBytes: TRACE_LIMIT_BYTES },
-    log: { level: args.logLevel, ...(logFd === undefined ? {} : { fd: logFd }) },
+    log: { level: args.logLevel, fd: logFd, format: plain ? 'text' : 'json' },
+    onActorEvent: plain ? tellActorNews(complain) : undefined,
     onAssetProgress: showProgress,
   };
 }

@@ -32,7 +32,7 @@ import {
   setPhase,
   stampHeartbeat,
 } from '#shared/ipc/heartbeat.js';
-import { LOG_LEVELS, type LogLevel, type Logger } from '#shared/ipc/log.js';
+import { LOG_LEVELS, createTextLogger, type LogFormat, type LogLevel, type Logger } from '#shared/ipc/log.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import { blockThread } from '#shared/ipc/sleep.js';
 import { RegisterServer, type RegisterHandler } from '#shared/ipc/register-bus.js';
@@ -55,6 +55,8 @@ export interface ActorSeed {
   readonly logLevel: LogLevel;
   /** File descriptor of the log; 2 when absent. */
   readonly logFd?: number | undefined;
+  /** 'json' when absent. */
+  readonly logFormat?: LogFormat | undefined;
   readonly trace?: TraceSeed | undefined;
   /** The machine runs on KVM. */
   readonly kvm?: KvmLink | undefined;
@@ -420,6 +422,8 @@ function threadEffects(): FaultEffects {
 
 /** One line an event, with the actor's name and generation. pino loads with the first line: most actors never log. */
 function createActorLogger(seed: ActorSeed): Logger {
+  if (seed.logFormat === 'text')
+    return createTextLogger(seed.logLevel, seed.name, (line) => appendTo(seed.logFd ?? 2, line));
   const threshold = LOG_LEVELS.indexOf(seed.logLevel);
   let pinoLogger: Logger | undefined;
   const load = (): Logger => {

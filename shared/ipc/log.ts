@@ -5,6 +5,9 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 
 export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
+/** 'json' for machines: pino's lines; 'text' for a person at a terminal. */
+export type LogFormat = 'json' | 'text';
+
 type LogVerb = (fields: Record<string, unknown>, message: string) => void;
 
 export interface Logger {
@@ -14,6 +17,36 @@ export interface Logger {
   readonly warn: LogVerb;
   readonly error: LogVerb;
   readonly fatal: LogVerb;
+}
+
+/** 'troupe: virtio-blk-0: disk request failed (sector 8)': who, what, and the fields in short. */
+export function formatLogText(actor: string, fields: Record<string, unknown>, message: string): string {
+  const words = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => (name === 'error' ? plain(value) : `${name} ${plain(value)}`));
+  const more = words.length === 0 ? '' : ` (${words.join(', ')})`;
+  return `troupe: ${actor === 'kernel' ? '' : `${actor}: `}${message}${more}\n`;
+}
+
+function plain(value: unknown): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value).replace(/\s*\n[^]*/, '');
+}
+
+/** A logger of plain lines from `level` on. */
+export function createTextLogger(level: LogLevel, actor: string, write: (line: string) => void): Logger {
+  const threshold = LOG_LEVELS.indexOf(level);
+  const verb = (own: LogLevel): LogVerb =>
+    LOG_LEVELS.indexOf(own) < threshold
+      ? nothing
+      : (fields, message) => write(formatLogText(actor, fields, message));
+  return {
+    trace: verb('trace'),
+    debug: verb('debug'),
+    info: verb('info'),
+    warn: verb('warn'),
+    error: verb('error'),
+    fatal: verb('fatal'),
+  };
 }
 
 const nothing: LogVerb = () => {};

@@ -64,6 +64,17 @@ describe('troupe run --exec', () => {
     expect(readFileSync(log, 'utf8')).toMatch(/Linux version.*[^]*Run \/init as init process/);
   });
 
+  it('tells a replaced actor in one plain line, and as JSON when a level is asked for', () => {
+    const args = ['--smp', '1', '--exec', 'true', '--fault', 'virtio-rng: crash at 1s'];
+    const plain = runTroupe(args);
+    expect(plain.stderr).toMatch(
+      /^troupe: virtio-rng-0 crashed \(exit code 134\) and was replaced in \d+ ms\n$/,
+    );
+    expect(plain.status).toBe(0);
+    const asked = runTroupe([...args, '--log-level', 'warn']);
+    expect(JSON.parse(asked.stderr)).toMatchObject({ child: 'virtio-rng-0', decision: 'restart' });
+  });
+
   it('traces what it is asked to, and no more than the limit', () => {
     const disk = join(directory, 'traced.img');
     const trace = join(directory, 'trace');

@@ -23,7 +23,7 @@ describe('parseRunArguments', () => {
       disks: [{ path: 'a.img' }, { path: 'b.img', readonly: true }],
       exec: undefined,
       reboot: true,
-      logLevel: 'warn',
+      logLevel: undefined,
     });
   });
 
