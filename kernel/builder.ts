@@ -45,6 +45,7 @@ import { signalWord } from '#shared/ipc/doorbell.js';
 import { chooseAccel } from './accel/choose-accel.js';
 import { openKvmMachine, type KvmMachine } from './accel/kvm-machine.js';
 import { formatArena, planArena, type MailboxPlan } from './arena-plan.js';
+import { checkVictims } from './fault/fault-victims.js';
 import type { DiskConfig, MachineConfig, OutputSink, SupervisionConfig } from './machine-config.js';
 import type { ActorSpec } from './supervision/child.js';
 
@@ -106,6 +107,8 @@ export async function buildMachine(config: MachineConfig): Promise<BuiltMachine>
     ...config.disks.map(checkDisk),
   ]);
   const plans = planDevices(config);
+  const vcpus = Array.from({ length: config.vcpus }, (_, i) => ({ name: vcpuName(i), kind: 'vcpu' }));
+  for (const rule of config.faults?.rules ?? []) checkVictims(rule, [...vcpus, ...plans]);
   const pci = [hostBridgePlan(CHIPSET_NAME), ...plans.flatMap((p) => (p.pci === undefined ? [] : [p.pci]))];
   const kvmWanted = chooseAccel(config).accel === 'kvm';
   const planned = planArena({

@@ -48,8 +48,13 @@ const QUIET_CONSOLE = 'echo 0 4 0 7 >/proc/sys/kernel/printk';
 /** Of the disk whose driver comes and goes. */
 const SPARE_BYTES = 2 ** 20;
 
-/** Runs once. Rejects only when there is no guest to run. */
-export async function runChaos(plan: ChaosPlan, seed: number, workload: Workload): Promise<ChaosRun> {
+/** Runs once. Rejects only when there is no guest to run. `signal` ends the guest, and so the run. */
+export async function runChaos(
+  plan: ChaosPlan,
+  seed: number,
+  workload: Workload,
+  signal?: AbortSignal,
+): Promise<ChaosRun> {
   const folder = mkdtempSync(join(tmpdir(), 'troupe-chaos-'));
   const disk = join(folder, 'disk.img');
   writeFileSync(disk, '');
@@ -75,9 +80,13 @@ export async function runChaos(plan: ChaosPlan, seed: number, workload: Workload
       log: { level: 'silent' },
       onActorEvent: (event) => events.push(event),
     });
+    const end = (): void => void session.stop();
+    signal?.addEventListener('abort', end);
+    if (signal?.aborted === true) end();
     try {
       return await judgeRun(session, plan, seed, workload, { disk, events, serial, stops });
     } finally {
+      signal?.removeEventListener('abort', end);
       await session.stop();
     }
   } finally {

@@ -16,6 +16,8 @@ export interface ChaosOptions {
   readonly reportFolder?: string | undefined;
   /** Starts no run that could end after so long. */
   readonly withinMs?: number | undefined;
+  /** Ends the run that is under way, which then does not count, and starts no more. */
+  readonly signal?: AbortSignal | undefined;
   readonly onRun?: ((run: ChaosRun, index: number) => void) | undefined;
 }
 
@@ -36,7 +38,8 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   for (let i = 0; i < (options.runs ?? 1); i++) {
     const runStartedMs = performance.now();
     if (runStartedMs - startedMs + longestMs > (options.withinMs ?? Infinity)) break;
-    const run = await runChaos(plan, (firstSeed + i) >>> 0, workload);
+    const run = await runUnlessAborted((firstSeed + i) >>> 0);
+    if (run === undefined) break;
     longestMs = Math.max(longestMs, performance.now() - runStartedMs);
     runs.push(run);
     options.onRun?.(run, i);
@@ -44,6 +47,18 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
     if (options.reportFolder !== undefined) writeReport(options.reportFolder, report());
   }
   return report();
+
+  async function runUnlessAborted(seed: number): Promise<ChaosRun | undefined> {
+    const isAborted = (): boolean => options.signal?.aborted ?? false;
+    if (isAborted()) return undefined;
+    try {
+      const run = await runChaos(plan, seed, workload, options.signal);
+      return isAborted() ? undefined : run;
+    } catch (error) {
+      if (isAborted()) return undefined;
+      throw error;
+    }
+  }
 
   function report(): ChaosReport {
     const faults = describeFaults(plan);

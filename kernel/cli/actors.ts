@@ -21,7 +21,11 @@ export async function actors(argv: readonly string[]): Promise<number> {
     process.stdout.write(ACTORS_HELP);
     return 0;
   }
+  if (positionals.length > 1)
+    throw new TroupeError('bad-flag', `'${positionals[1]}' is too much`, 'troupe actors GUEST');
   const guest = await GuestControl.connect(positionals[0] ?? onlyGuest());
+  // Whoever read has seen enough (troupe actors --watch | head).
+  process.stdout.on('error', () => process.exit(0));
   try {
     for (;;) {
       const status = await guest.call('actors', null);

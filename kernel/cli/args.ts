@@ -199,7 +199,7 @@ function readFaults(
   file: string | undefined,
   seed: number | undefined,
 ): FaultPlan | undefined {
-  if (texts.length === 0 && file === undefined) return undefined;
+  if (texts.length === 0 && file === undefined && seed === undefined) return undefined;
   const plan = file === undefined ? { seed: 0, rules: [] } : readFaultPlan(file);
   return { seed: seed ?? plan.seed, rules: [...plan.rules, ...texts.map(parseFault)] };
 }

@@ -6,7 +6,7 @@ export const CHAOS_HELP = `usage: troupe chaos --plan FILE [--runs N] [--report 
 
 Boots a guest for each run, applies the plan's faults while a workload in the guest checks itself (a disk with flushes, memory
 shared by all vCPUs, the console, the clock), and writes DIR/index.html (with a timeline), report.json and junit.xml.
-Exit code: 0 when all runs passed, 1 when one failed.
+Exit code: 0 when all runs passed, 1 when one failed, 130 after Ctrl-C: the report then has the runs that ended before.
 
   --plan FILE    YAML: seed, faults (as --fault takes them), duration, smp, memory, diskMib, tier, intensity, heartbeat
   --runs N       runs, each with the next seed (default 1)
@@ -39,20 +39,42 @@ export async function chaos(argv: readonly string[]): Promise<number> {
   }
   if (values.plan === undefined)
     throw new TroupeError('bad-flag', 'no plan is named', 'troupe chaos --plan plan.yaml');
+  const { signal, exitCode } = abortOnSignals();
+  // The report is worth more than what is said of it (troupe chaos … | head).
+  process.stdout.on('error', () => {});
   const report = await runPlan({
     planPath: values.plan,
     runs: parseCount('--runs', values.runs),
     seed: values.seed === undefined ? undefined : parseCount('--seed', values.seed),
     reportFolder: values.report,
+    signal,
     onRun: showRun,
   });
   const { summary } = report;
+  if (summary.runs === 0) {
+    process.stderr.write('troupe: no run came to its end: there is no report\n');
+    return exitCode() ?? 1;
+  }
   const { p50, p99, max } = summary.recoveryMs['all']!;
   process.stdout.write(
     `${summary.passed} of ${summary.runs} runs passed; ${summary.faults} faults, ${summary.restarts} recoveries ` +
       `(p50 ${p50.toFixed(0)} ms, p99 ${p99.toFixed(0)} ms, longest ${max.toFixed(0)} ms); report in ${values.report}\n`,
   );
-  return summary.passed === summary.runs ? 0 : 1;
+  return exitCode() ?? (summary.passed === summary.runs ? 0 : 1);
+}
+
+const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+
+/** The first signal ends the run that is under way and lets it clean up; a second one ends the process. */
+function abortOnSignals(): { readonly signal: AbortSignal; exitCode(): number | undefined } {
+  const controller = new AbortController();
+  let code: number | undefined;
+  for (const [name, number] of Object.entries(SIGNALS))
+    process.once(name, () => {
+      code = 128 + number;
+      controller.abort();
+    });
+  return { signal: controller.signal, exitCode: () => code };
 }
 
 function showRun(run: ChaosRun, index: number): void {

@@ -1,4 +1,5 @@
 // `troupe fault GUEST ACTOR FAULT`: breaks an actor of a running guest.
+import { FAULT_ACTIONS } from '#shared/ipc/fault-plan.js';
 import { GuestControl, TroupeError, formatFault, parseFault, parseFaultOf } from '../index.js';
 
 export const FAULT_HELP = `usage: troupe fault GUEST ACTOR FAULT [CLAUSE…]
@@ -25,7 +26,9 @@ export async function fault(argv: readonly string[]): Promise<number> {
   }
   const [name, actor, ...words] = argv;
   if (name === undefined || actor === undefined)
-    throw new TroupeError('bad-flag', 'which guest, which actor?', 'see troupe fault --help');
+    throw new TroupeError('bad-flag', 'which guest, which actor?', 'troupe fault GUEST ACTOR FAULT');
+  if (words.length === 0 && !actor.includes(':'))
+    throw new TroupeError('bad-flag', `which fault of ${actor}?`, `use one of ${FAULT_ACTIONS.join(', ')}`);
   const rule = actor.includes(':')
     ? parseFault([actor, ...words].join(' '))
     : parseFaultOf(actor, words.join(' '));

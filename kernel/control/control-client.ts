@@ -52,6 +52,6 @@ export class GuestControl {
 function noGuest(name: string, cause: unknown): TroupeError {
   const others = guestNames().filter((other) => other !== name);
   const hint =
-    others.length === 0 ? 'start one with troupe run --name NAME' : `there may be ${others.join(', ')}`;
+    others.length === 0 ? 'start one with troupe run --name NAME' : `these run: ${others.join(', ')}`;
   return new TroupeError('not-running', `no guest called ${name} runs`, hint, { cause });
 }

@@ -14,6 +14,7 @@ import {
 import { formatFault } from '#shared/ipc/fault-text.js';
 import type { MachineLayout } from '#shared/memory/machine-layout.js';
 import type { ActorEvent } from '../supervision/actor-event.js';
+import { checkVictims, type Victim } from './fault-victims.js';
 
 /** Of the tally, while there are rules. */
 const TALLY_MS = 50;
@@ -21,7 +22,7 @@ const TALLY_MS = 50;
 export interface FaultHost {
   readonly i32: Int32Array;
   readonly layout: MachineLayout;
-  readonly actors: readonly { readonly name: string; readonly kind: string }[];
+  readonly actors: readonly Victim[];
   /** Host time, ms modulo 2^32 as the arena keeps it, to time since the machine's start. */
   sinceStartMs(hostMs: number): number;
   wake(actor: string): void;
@@ -65,11 +66,7 @@ export class FaultControl {
   /** A rule more, from now on; times in it count from now. Throws TroupeError `bad-config`. */
   inject(rule: FaultRule): void {
     checkFaultRule(rule);
-    const victims = this.#victims(rule);
-    if (victims.length === 0) {
-      const names = this.#host.actors.map((a) => a.name).join(', ');
-      throw new TroupeError('bad-config', `there is no actor ${rule.actor}`, `there are ${names}`);
-    }
+    checkVictims(rule, this.#host.actors);
     if (this.#rules.length === MAX_FAULT_RULES)
       throw new TroupeError(
         'bad-config',
@@ -77,7 +74,7 @@ export class FaultControl {
         `${MAX_FAULT_RULES} at most`,
       );
     const index = this.#rules.push(rule) - 1;
-    for (const { name } of victims) {
+    for (const { name } of this.#victims(rule)) {
       this.#host.arm(name, index, rule);
       if (rule.atMs === undefined) this.#host.wake(name);
     }
@@ -104,7 +101,7 @@ export class FaultControl {
     });
   }
 
-  #victims(rule: FaultRule): readonly { readonly name: string; readonly kind: string }[] {
+  #victims(rule: FaultRule): readonly Victim[] {
     return this.#host.actors.filter((actor) => ruleNames(rule, actor));
   }
 

@@ -91,10 +91,10 @@ export function ruleNames(rule: FaultRule, actor: { readonly name: string; reado
   return rule.actor === undefined || rule.actor === actor.name || rule.actor === actor.kind;
 }
 
-/** Throws TroupeError `bad-config` that names what is wrong with a rule. */
-export function checkFaultRule(rule: FaultRule): void {
+/** Throws TroupeError `bad-config` that names what is wrong with a rule. `what`: the rule as its author wrote it. */
+export function checkFaultRule(rule: FaultRule, what = JSON.stringify(rule)): void {
   const bad = (message: string, hint: string): never => {
-    throw new TroupeError('bad-config', `fault ${JSON.stringify(rule)}: ${message}`, hint);
+    throw new TroupeError('bad-config', `fault ${what}: ${message}`, hint);
   };
   if (!FAULT_ACTIONS.includes(rule.action))
     bad(`'${String(rule.action)}' is no fault`, `use one of ${FAULT_ACTIONS.join(', ')}`);
@@ -124,7 +124,7 @@ export function checkFaultPlan(plan: FaultPlan): void {
       `${plan.rules.length} faults are too many`,
       `use ${MAX_FAULT_RULES} at most`,
     );
-  plan.rules.forEach(checkFaultRule);
+  for (const rule of plan.rules) checkFaultRule(rule);
 }
 
 /**

@@ -45,7 +45,7 @@ export function parseFaultOf(actor: string, action: string, text = `${actor}: ${
   const rule: Draft = actor === '*' ? { action: found } : { actor, action: found };
   takeArgument(rule, found, words);
   while (words.length > 0) takeClause(rule, words, text);
-  checkFaultRule(rule);
+  checkFaultRule(rule, `'${text}'`);
   return rule;
 }
 
@@ -63,6 +63,7 @@ function takeClause(rule: Draft, words: string[], text: string): void {
   const word = words.shift()!;
   const percent = parsePercent(word);
   if (percent !== undefined) {
+    if (percent > 1) throw badFault(text, `${word} is more than always`, 'use 100% at most');
     rule.probability = percent;
     return;
   }
@@ -71,7 +72,7 @@ function takeClause(rule: Draft, words: string[], text: string): void {
     return;
   }
   const value = words.shift();
-  if (value === undefined) throw badFault(text, `'${word}' ends it`);
+  if (value === undefined) throw badFault(text, endMessage(rule, word), EXAMPLE);
   const timeMs = parseTimeMs(value);
   const count = /^\d+$/.test(value) ? Number(value) : undefined;
   if ((word === 'at' || word === 'after') && timeMs !== undefined) rule.atMs = timeMs;
@@ -81,6 +82,13 @@ function takeClause(rule: Draft, words: string[], text: string): void {
     rule.atMs ??= timeMs;
   } else if (count !== undefined && isCounted(word)) rule[word] = count;
   else throw badFault(text, `'${word} ${value}' is not understood`);
+}
+
+function endMessage(rule: Draft, word: string): string {
+  if (word === 'at' || isCounted(word)) return `what comes behind '${word}'?`;
+  return rule.action === 'delay' && /^\d/.test(word)
+    ? `'${word}' is no time: give it as 50ms`
+    : `'${word}' is not understood`;
 }
 
 function isCounted(word: string): word is 'after' | 'every' | 'times' | 'generation' {

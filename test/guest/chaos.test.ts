@@ -1,14 +1,19 @@
 // A bounded share of what `npm run chaos:nightly` does: guests with the self-checking workload under faults of every restartable
 // kind, drawn by a seed that is printed. And that the workload itself finds what it looks for: a disk that lies.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ensureGuestAssets } from '#kernel/assets/guest-assets.js';
 import { chaos } from '#kernel/chaos/chaos.js';
 import { runNightly } from '#kernel/chaos/nightly.js';
 import { TroupeError } from '#shared/base/error.js';
 
+const TROUPE = fileURLToPath(new URL('../../bin/troupe.js', import.meta.url));
 const SEED = Number(process.env['TROUPE_CHAOS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 /** Of the share of the matrix. */
 const SHARE_MS = 60_000;
@@ -44,6 +49,20 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('chaos', () => {
+  it('ends on Ctrl-C with 130 and leaves nothing behind but what it reported', async ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const planPath = join(folder, 'endless.yaml');
+    const place = mkdtempSync(join(folder, 'tmp-'));
+    writeFileSync(planPath, "duration: 10m\nfaults:\n  - 'virtio-rng: crash every 1s'\n");
+    const args = [TROUPE, 'chaos', '--plan', planPath, '--report', join(folder, 'endless')];
+    const child = spawn(process.execPath, args, { env: { ...process.env, TMPDIR: place }, stdio: 'ignore' });
+    await vi.waitUntil(() => readdirSync(place).length > 0, { timeout: 60_000, interval: 100 });
+    await delay(3000); // somewhere in its boot
+    child.kill('SIGINT');
+    expect(await once(child, 'exit')).toEqual([130, null]);
+    expect(readdirSync(place)).toEqual([]);
+  });
+
   it('a guest checks itself under faults of every restartable actor, and the report tells', async ({
     skip,
   }) => {

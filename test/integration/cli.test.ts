@@ -42,6 +42,24 @@ describe('troupe', () => {
     ['a disk that is not there', ['run', '--kernel', text, '--disk', '/no/disk'], /\/no\/disk/],
     ['a disk option', ['run', '--disk', 'a.img,turbo'], /'turbo'.*--disk FILE/],
     ['a log file in no directory', ['run', '--kernel', text, '--log-file', '/no/dir/log'], /--log-file/],
+    [
+      'a fault of nobody',
+      ['run', '--kernel', text, '--fault', 'nobody: crash'],
+      /no actor nobody; there are vcpu-0, /,
+    ],
+    [
+      'a disk of a guest without',
+      ['run', '--kernel', text, '--fault', 'virtio-blk: hang'],
+      /no actor virtio-blk/,
+    ],
+    [
+      'a failpoint of others',
+      ['run', '--kernel', text, '--fault', 'vcpu: crash at tick'],
+      /vcpu never passes tick; it passes loop, start, run, /,
+    ],
+    ['a fault without a guest', ['fault'], /GUEST ACTOR FAULT/],
+    ['no fault', ['fault', 'web', 'vcpu-0'], /which fault of vcpu-0\?; use one of crash/],
+    ['too many guests', ['actors', 'web', 'mail'], /'mail' is too much/],
     ['a trace channel', ['run', '--trace', 'all'], /--trace all.*exec, mmio/],
   ])('refuses %s in one line, with exit code 2', (_name, args, message) => {
     const { status, stdout, stderr } = runTroupe(args);

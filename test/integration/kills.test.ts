@@ -26,6 +26,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { ensureGuestAssets } from '#kernel/assets/guest-assets.js';
 import { Session } from '#kernel/session.js';
 import { TroupeError } from '#shared/base/error.js';
+import { FAILPOINTS, type FailpointName } from '#shared/ipc/failpoint-catalogue.js';
 import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import { createPrng, type Prng } from '#shared/base/prng.js';
 import { NumberedLines } from '#kernel/chaos/numbered-lines.js';
@@ -70,7 +71,18 @@ const CRASHES: FaultRule[] = [
   { point: 'status.written', generation: 1, after: 2 },
   { point: 'queue.enabled', generation: 2 },
   { point: 'status.written', generation: 3 },
-].flatMap((rule) => KINDS.map((actor): FaultRule => ({ actor, action: 'crash', ...rule })));
+].flatMap((rule) =>
+  KINDS.filter((kind) => kindsPassing(rule.point).includes(kind)).map((actor): FaultRule => ({
+    actor,
+    action: 'crash',
+    ...rule,
+  })),
+);
+
+function kindsPassing(point: string): readonly string[] {
+  const { kinds } = FAILPOINTS[point as FailpointName];
+  return kinds === 'all' ? KINDS : kinds;
+}
 
 /** What Linux says when its vCPUs wait for a processor of the host. */
 const BUSY_HOST = /hrtimer: interrupt took|hogged CPU/;

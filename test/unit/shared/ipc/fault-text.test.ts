@@ -30,11 +30,14 @@ describe('parseFault', () => {
     ['crash', /names no actor/],
     ['uart: explode', /'explode' is no fault/],
     ['uart: crash at nowhere', /no failpoint 'nowhere'/],
-    ['uart: crash after', /'after' ends it/],
+    ['uart: crash after', /what comes behind 'after'/],
     ['uart: crash sometimes 3', /'sometimes 3' is not understood/],
     ['uart: drop at flush', /drop needs a message/],
     ['uart: crash every 0', /every is 0/],
-    ['uart: drop 200%', /above 1/],
+    ['uart: drop 200%', /200% is more than always/],
+    ['uart: delay 50', /'50' is no time: give it as 50ms/],
+    ['uart: crash soon', /'soon' is not understood/],
+    ['uart: crash at nowhere', /^fault 'uart: crash at nowhere': /],
   ])('refuses %s', (text, message) => {
     expect(() => parseFault(text)).toThrow(message);
   });
