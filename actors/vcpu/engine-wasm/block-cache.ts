@@ -138,7 +138,7 @@ export class BlockCache {
     return at;
   }
 
-  /** A block's region covers another page too: whoever drops that drops the block. */
+  /** A block's region covers another page too: whoever drops that drops the region. */
   attach(block: Block, page: number): void {
     this.#pages.get(page)?.push(block);
   }
@@ -148,7 +148,12 @@ export class BlockCache {
     return this.#drops.get(page) ?? 0;
   }
 
-  /** Drops the blocks that have code in a page. */
+  /** Whether the block's region was dropped: its first record, a heat counter's, wants a handler again. */
+  isCut({ record }: Block): boolean {
+    return this.#i32[(record + RECORD_HANDLER) >>> 2] === HANDLER_INVALID;
+  }
+
+  /** Drops the blocks that have code in a page, and the regions of others that cover it. */
   dropPage(page: number): void {
     const blocks = this.#pages.get(page);
     if (blocks === undefined) return;
@@ -156,6 +161,11 @@ export class BlockCache {
     if (this.#drops.size >= MAX_REMEMBERED_PAGES) this.#drops.clear();
     this.#drops.set(page, this.dropsOf(page) + 1);
     for (const block of blocks) {
+      // The block itself is as it was, and so are the links to it: whoever comes by one has it looked up.
+      if (block.crossing !== page && block.address - (block.address % PAGE) !== page) {
+        this.#i32[(block.record + RECORD_HANDLER) >>> 2] = HANDLER_INVALID;
+        continue;
+      }
       this.#blocks.get(Math.floor(block.address / PAGE))?.delete(offsetKey(block.address, block.mode));
       block.live = false;
       this.dropped++;

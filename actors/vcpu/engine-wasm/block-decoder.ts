@@ -140,10 +140,15 @@ export class BlockDecoder {
   /** Only 64-bit code is compiled. */
   #writeHeat(at: number, mode: number, single: boolean, drops: number): number {
     if (this.#heat === 0 || single || (mode & MODE_CODE_MASK) !== MODE_64) return 0;
-    this.#view.setUint32(at + RECORD_HANDLER, HANDLER_HEAT, true);
     this.#view.setUint16(at + RECORD_IP_OFFSET, 0, true);
-    this.#view.setInt32(at + RECORD_IMMEDIATE, heatAfter(this.#heat, drops), true);
+    this.restartHeat(at, drops);
     return 1;
+  }
+
+  /** Has the block at `record`, whose first record is a heat counter's, count from the start. `drops`: as for {@link decode}. */
+  restartHeat(record: number, drops: number): void {
+    this.#view.setInt32(record + RECORD_IMMEDIATE, heatAfter(this.#heat, drops), true);
+    this.#view.setUint32(record + RECORD_HANDLER, HANDLER_HEAT, true);
   }
 
   /** It is part of a region's request: counted and uncounted code are never taken for each other. */

@@ -108,12 +108,21 @@ export class CodeFetch {
     const address = this.#pageOf(low, high, user) + (low & 4095);
     const known = blocks.find(address, mode);
     if (known !== undefined && this.#stillCrosses(known, low, high, user)) {
+      if (blocks.isCut(known)) this.#restart(known);
       if (!step) blocks.enterJumpCache(user, ipLow, ipHigh, known);
       return known;
     }
     const block = this.#decode(address, low, high, mode, user);
     if (!step) blocks.enterJumpCache(user, ipLow, ipHigh, block);
     return block;
+  }
+
+  /** Its region covered a page that changed: it grows hot anew, as one that was just decoded. */
+  #restart(block: Block): void {
+    const { blocks, decoder } = this.#p;
+    block.asked = false;
+    block.exact = false;
+    decoder.restartHeat(block.record, blocks.dropsOf(block.address - (block.address % 4096)));
   }
 
   /** The block at a linear address, when its page was fetched from and it is decoded; without any effect. */

@@ -326,7 +326,7 @@ export class RegionTier {
     const before = this.#installed.size;
     for (const [slot, head] of this.#installed) {
       const used = (head.record + RECORD_USED) >>> 2;
-      if (head.live && i32[used] !== 0) i32[used] = 0;
+      if (this.#runs(slot, head) && i32[used] !== 0) i32[used] = 0;
       else this.#release(slot, head);
     }
     if (this.#installed.size > before * 0.9)
@@ -335,8 +335,13 @@ export class RegionTier {
       if (instance.deref() === undefined) this.#instances.delete(id);
   }
 
+  /** Whether the head still has this region: what changed in another page may have taken it. */
+  #runs(slot: number, head: Block): boolean {
+    return head.live && this.#p.i32[(head.record + RECORD_HANDLER) >>> 2] === slot;
+  }
+
   #release(slot: number, head: Block): void {
-    this.#setHandler(head, HANDLER_HEAT, Math.max(this.#p.heat, RETRY_HEAT));
+    if (this.#runs(slot, head)) this.#setHandler(head, HANDLER_HEAT, Math.max(this.#p.heat, RETRY_HEAT));
     this.#p.table.set(slot, null);
     this.#installed.delete(slot);
     this.#freeSlots.push(slot);

@@ -45,6 +45,14 @@ function run(address: bigint): void {
   expect(m.run()).toEqual({ kind: 'halted' });
 }
 
+/** Entries into generated code while `run` runs. */
+function entries(work: () => void): number {
+  const count = (): number => m.created.engine.exits.reduce((sum, n) => sum + n, 0);
+  const before = count();
+  work();
+  return count() - before;
+}
+
 const rax = (): bigint => m.getState64(S.RAX);
 const regions = () => m.created.engine.regions;
 
@@ -108,14 +116,6 @@ describe('an indirect branch', () => {
   const bytes64 = (value: bigint): number[] =>
     Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(8 * i)) & 255n));
 
-  /** Entries into generated code while `run` runs. */
-  function entries(work: () => void): number {
-    const count = (): number => m.created.engine.exits.reduce((sum, n) => sum + n, 0);
-    const before = count();
-    work();
-    return count() - before;
-  }
-
   /** mov ecx, TURNS; xor eax, eax; L: mov edx, ecx; and edx, `mask`; `branch` [rdx * 8 + table]; N: dec ecx; jnz L; hlt */
   function program(mask: number, modrm: number): number[] {
     const head = [0xb9, ...imm32(TURNS), 0x31, 0xc0];
@@ -172,6 +172,46 @@ describe('an indirect branch', () => {
   });
 });
 
+test('repeated strings do in a region what single elements would', () => {
+  const BYTES = 3 * 4096;
+  m.map(DATA, BYTES);
+  const initial = Uint8Array.from({ length: BYTES }, (_, i) => (i * 167 + (i >> 8) * 13) & 0xff);
+  const property = (store: boolean, shift: number, from: number, to: number, count: number, fill: bigint) => {
+    const bytes = 1 << shift;
+    const opcode = (store ? 0xaa : 0xa4) + (shift === 0 ? 0 : 1);
+    m.write(
+      CODE,
+      Uint8Array.from([...(shift === 1 ? [0x66] : []), 0xf3, ...(shift === 3 ? [0x48] : []), opcode, HLT]),
+    );
+    m.created.mmu.noteWrite(m.arenaOffset(CODE), 8);
+    m.write(DATA, initial);
+    m.setState64(S.RSI, DATA + BigInt(from));
+    m.setState64(S.RDI, DATA + BigInt(to));
+    m.setState64(S.RCX, BigInt(count));
+    m.setState64(S.RAX, fill);
+    run(CODE);
+    const model = initial.slice();
+    for (let i = 0; i < count * bytes; i += bytes)
+      for (let byte = 0, at = to + i; byte < bytes; byte++)
+        if (store) model[at + byte] = Number((fill >> BigInt(byte * 8)) & 255n);
+    if (!store)
+      for (let i = 0; i < count * bytes; i += bytes) model.copyWithin(to + i, from + i, from + i + bytes);
+    expect(Buffer.compare(m.read(DATA, BYTES), model)).toBe(0);
+    const length = BigInt(count * bytes);
+    expect([S.RCX, S.RDI, S.RSI].map((slot) => m.getState64(slot))).toEqual([
+      0n,
+      DATA + BigInt(to) + length,
+      DATA + BigInt(from) + (store ? 0n : length),
+    ]);
+  };
+  const places = fc.oneof(fc.nat(0x1700), fc.integer({ min: 0xfe0, max: 0x1020 }));
+  const fills = fc.oneof(fc.constantFrom(0n, 0x9090_9090_9090_9090n), fc.bigInt(0n, (1n << 64n) - 1n));
+  fc.assert(fc.property(fc.boolean(), fc.nat(3), places, places, fc.nat(800), fills, property), {
+    numRuns: 60,
+  });
+  expect(regions().installed).toBeGreaterThan(0);
+});
+
 describe('code that changes', () => {
   test('runs as it is now, whoever wrote it', () => {
     for (const step of [1, 2, 5]) {
@@ -218,6 +258,26 @@ describe('code that changes', () => {
     run(CODE);
     expect(written).toBe(TURNS);
     expect(rax()).toBe(BigInt((TURNS * (TURNS + 1)) / 2));
+  });
+
+  test('in another page that a region holds costs those who are linked to it nothing for long', () => {
+    const callee = CODE + 5n * PAGE;
+    const displacement = Number(callee - (CODE + 12n));
+    // mov ecx, TURNS; xor eax, eax; L: call callee; dec ecx; jnz L; hlt
+    const head = [0xb9, ...imm32(TURNS), 0x31, 0xc0];
+    m.write(CODE, Uint8Array.from([...head, 0xe8, ...imm32(displacement), 0xff, 0xc9, 0x75, 0xf7, HLT]));
+    m.setState64(S.RSP, DATA + 0x800n);
+    const settled = [3, 4, 5].map((step) => {
+      m.write(callee, Uint8Array.from([0x83, 0xc0, step, 0xc3])); // add eax, step; ret
+      m.created.mmu.noteWrite(m.arenaOffset(callee), 4);
+      for (let i = 0; i < 10; i++) {
+        run(CODE);
+        expect(rax()).toBe(BigInt(step * TURNS));
+      }
+      return entries(() => run(CODE));
+    });
+    expect(settled[1]).toBe(settled[0]);
+    expect(settled[2]).toBe(settled[0]);
   });
 
   test('is another when its second page is mapped elsewhere', () => {
