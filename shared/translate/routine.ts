@@ -19,6 +19,9 @@ export interface RoutineEmitter extends Computation {
   /** Reads the arena at `address` (i32) + `offset`. */
   loadArena(address: Value, kind: Kind, offset?: number): Value;
   storeArena(address: Value, kind: Kind, offset: number, value: Value): void;
+  /** Copies within the arena, i32 addresses and length; the places do not overlap, or `to` is below `from`. */
+  copyArena(to: Value, from: Value, bytes: Value): void;
+  fillArena(to: Value, byte: Value, bytes: Value): void;
   /** A sequentially consistent access to the arena; gives what was there. */
   atomic(
     verb: AtomicVerb,
@@ -83,6 +86,20 @@ class RoutineBuilder extends FlagBuilder implements RoutineEmitter {
     this.push(address);
     this.push(value);
     this.code.memory(kind === 'u8' ? 'i32.store8' : kind === 'u16' ? 'i32.store16' : `${kind}.store`, offset);
+  }
+
+  copyArena(to: Value, from: Value, bytes: Value): void {
+    this.push(to);
+    this.push(from);
+    this.push(bytes);
+    this.code.memoryCopy();
+  }
+
+  fillArena(to: Value, byte: Value, bytes: Value): void {
+    this.push(to);
+    this.push(byte);
+    this.push(bytes);
+    this.code.memoryFill();
   }
 
   atomic(

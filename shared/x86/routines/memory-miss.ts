@@ -20,7 +20,7 @@ const KINDS = [
 ] as const;
 
 /** The access rights of an instruction's own data accesses now. */
-function dataAccess(e: RoutineEmitter): Value {
+export function dataAccess(e: RoutineEmitter): Value {
   const user = e.eq(e.getState('i32', cpu.CPL), e.i32(3));
   const smapOff = e.and(e.getState('i32', cpu.RFLAGS_SYSTEM), e.i32(AC));
   return e.select(user, e.i32(WALK_USER), e.select(smapOff, e.i32(WALK_SMAP_OFF), e.i32(0)));

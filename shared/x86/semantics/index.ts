@@ -5,6 +5,7 @@ import { EVENT_ROUTINES } from '#shared/x86/routines/event-delivery.js';
 import { FX_ROUTINES } from '#shared/x86/routines/fx-image.js';
 import { MEMORY_MISS_ROUTINES } from '#shared/x86/routines/memory-miss.js';
 import { PAGE_WALK_ROUTINES } from '#shared/x86/routines/page-walk.js';
+import { STRING_ROUTINES } from '#shared/x86/routines/string-run.js';
 import { X87_ROUTINES } from '#shared/x86/routines/x87-routines.js';
 import { arithmeticSemantics } from '#shared/x86/semantics/arithmetic.js';
 import { bitSemantics } from '#shared/x86/semantics/bit.js';
@@ -66,5 +67,6 @@ export const ROUTINES: RoutineTable = {
   ...SSE_ROUTINES,
   ...PAGE_WALK_ROUTINES,
   ...MEMORY_MISS_ROUTINES,
+  ...STRING_ROUTINES,
   ...EVENT_ROUTINES,
 };

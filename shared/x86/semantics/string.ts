@@ -77,19 +77,43 @@ function repeat(e: Emitter, op: Operands, bytes: number, element: Element): void
   });
 }
 
-/** REP MOVS and REP STOS: hands long forward runs to a helper, which does not return to here unless RCX is 0. */
-function bulk(e: Emitter, op: Operands, helper: string, args: readonly Value[]): void {
+interface Bulk {
+  readonly pointers: readonly number[];
+  /** Calls the routine for plain memory (routines/string-run.ts) with RCX and log2 of the element's bytes: elements done. */
+  readonly run: (count: Value, shift: Value) => Value;
+  readonly helper: string;
+  readonly args: readonly Value[];
+}
+
+/** REP MOVS and REP STOS: long forward runs by a routine, and by a helper what that leaves. */
+function bulk(e: Emitter, op: Operands, bytes: ElementBytes, { pointers, run, helper, args }: Bulk): void {
   if (op.repeat === 'none') return;
-  const count = e.toBits(e.readGpr(RCX, op.addressBits), 64);
   const forward = e.eqz(e.and(e.getState('i32', RFLAGS_SYSTEM), e.i32(DF)));
-  e.if(e.and(forward, e.gtU(count, e.i64(INLINE_ELEMENTS))), () => e.helper(helper, args));
+  const isLong = (): Value => e.gtU(e.toBits(e.readGpr(RCX, op.addressBits), 64), e.i64(INLINE_ELEMENTS));
+  e.if(e.and(forward, isLong()), () => {
+    if (op.mode === 64 && op.addressBits === 64) {
+      const done = e.extendU(run(e.readGpr(RCX, 64), e.i32(Math.log2(bytes))));
+      for (const register of pointers) advance(e, op, register, e.mul(done, e.i64(bytes)));
+      e.writeGpr(RCX, 64, e.sub(e.readGpr(RCX, 64), done));
+    }
+    e.if(isLong(), () => e.helper(helper, args));
+  });
 }
 
 function movs(bytes: ElementBytes) {
   return (e: Emitter, op: Operands): void => {
     const shape = e.i32(bytes | (op.addressBits << 8));
     clearUpperHalves(e, op, [RSI, RDI]);
-    bulk(e, op, 'repMovs', [shape, op.segment()]);
+    bulk(e, op, bytes, {
+      pointers: [RSI, RDI],
+      run: (count, shift) => {
+        const source = sourceAddress(e, op, bytes);
+        const destination = destinationAddress(e, op, bytes, 'write');
+        return e.routine('moveRun', [source, destination, count, shift]);
+      },
+      helper: 'repMovs',
+      args: [shape, op.segment()],
+    });
     repeat(e, op, bytes, (step) => {
       const value = e.load(sourceAddress(e, op, bytes), bytes);
       e.store(destinationAddress(e, op, bytes, 'write'), bytes, value);
@@ -103,8 +127,16 @@ function movs(bytes: ElementBytes) {
 function stos(bytes: ElementBytes) {
   return (e: Emitter, op: Operands): void => {
     clearUpperHalves(e, op, [RDI]);
-    bulk(e, op, 'repStos', [e.i32(bytes | (op.addressBits << 8))]);
     const value = e.readGpr(RAX, (bytes * 8) as 8 | 16 | 32 | 64);
+    bulk(e, op, bytes, {
+      pointers: [RDI],
+      run: (count, shift) => {
+        const destination = destinationAddress(e, op, bytes, 'write');
+        return e.routine('fillRun', [destination, count, e.toBits(value, 64), shift]);
+      },
+      helper: 'repStos',
+      args: [e.i32(bytes | (op.addressBits << 8))],
+    });
     repeat(e, op, bytes, (step) => {
       e.store(destinationAddress(e, op, bytes, 'write'), bytes, value);
       advance(e, op, RDI, step);
