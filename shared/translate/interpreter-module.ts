@@ -11,6 +11,7 @@ import {
   EXIT_EXCEPTION,
   EXIT_HOT,
   EXIT_PENDING,
+  RIP,
 } from '#shared/x86/cpu-state.js';
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
 import { TRAIT_LONG, handlerTraits } from './handler-traits.js';
@@ -90,6 +91,13 @@ class Internal extends InterpreterEmitter {
     const counted = this.getState('i64', COUNT_INTERPRETED);
     this.setState('i64', COUNT_INTERPRETED, this.add(counted, this.recordI64(RECORD_IMMEDIATE)));
     this.setState('i32', COUNTED_RECORD, this.record);
+    return this.finish();
+  }
+
+  /** Goes on at RIP, of 64-bit code, without a look at pending work. */
+  resume(): CodeBody {
+    this.dispatch(this.getState('i64', RIP));
+    this.left = true;
     return this.finish();
   }
 
@@ -239,6 +247,8 @@ export function buildInterpreterModule(table: SemanticsTable, routines: RoutineT
     functions.push(writer.function(handlerType, name, body));
   }
   writer.function(handlerType, 'enter', enterBody(handlerType), true);
+  const resume = new Internal({ ...PLAIN, mnemonic: 'resume' }, module);
+  writer.function(handlerType, 'resume', resume.resume(), true);
   writer.function(handlerType, REGION_DISPATCH, dispatchBody(handlerType), true);
   return { bytes: writer.finish(functions), shapes, helpers, traits };
 }

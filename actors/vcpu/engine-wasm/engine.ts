@@ -69,6 +69,8 @@ type DeliverRoutine = (cpu: number, vector: number, errorCode: number, resumeFla
 export class Engine {
   readonly #p: EngineParts;
   readonly #enter: (record: number, cpu: number) => number;
+  /** Enters what the jump cache has for RIP, in 64-bit code; leaves with EXIT_LOOKUP where it has nothing. */
+  readonly #resume: (record: number, cpu: number) => number;
   /** The usual cases of {@link deliverEvent}; see shared/x86/routines/event-delivery.ts. */
   readonly #deliverLong: DeliverRoutine;
   readonly regions: RegionTier;
@@ -97,6 +99,7 @@ export class Engine {
       instance.exports['table'] as WebAssembly.Table,
     );
     this.#enter = instance.exports['enter'] as (record: number, cpu: number) => number;
+    this.#resume = instance.exports['resume'] as (record: number, cpu: number) => number;
     this.#deliverLong = instance.exports['deliverLong'] as DeliverRoutine;
     parts.cpu.modeChanged();
   }
@@ -202,29 +205,36 @@ export class Engine {
   /** Enters generated code until it leaves for something other than a block to look up. */
   #runBlocks(): void {
     const i32 = this.#i32;
-    let linkSite = 0;
-    for (;;) {
+    i32[S.LINK_SITE / 4] = 0;
+    let exit: number = S.EXIT_LOOKUP;
+    // Where events and helpers lead is mostly known to the jump cache.
+    if ((i32[S.CODE_MODE / 4]! & S.MODE_CODE_MASK) === S.MODE_64)
+      exit = this.#left(this.#resume(0, this.#base));
+    // What is pending already waits for the first block that is entered, or none ever might.
+    for (let entered = false; ; entered = true) {
+      let linkSite = 0;
+      if (exit === S.EXIT_LOOKUP || exit === S.EXIT_DROPPED || exit === S.EXIT_REPEAT) {
+        linkSite = i32[S.LINK_SITE / 4]! >>> 0;
+        if (entered && loadPending(i32, S.PENDING / 4) !== 0) return;
+      } else if (exit === S.EXIT_HOT) this.#compile();
+      else {
+        this.#afterExit(exit);
+        return;
+      }
       const record = this.#findRecord(linkSite);
       if (record < 0) return;
       i32[S.BLOCK_RIP / 4] = i32[S.RIP / 4]!;
       i32[S.BLOCK_RIP / 4 + 1] = i32[S.RIP / 4 + 1]!;
       i32[S.LINK_SITE / 4] = 0;
-      const exit = this.#enter(record, this.#base);
-      this.exits[exit]!++;
-      if (this.#p.counts) uncountRest(i32, this.#p.view, exit);
-      if (exit === S.EXIT_LOOKUP || exit === S.EXIT_DROPPED || exit === S.EXIT_REPEAT) {
-        linkSite = i32[S.LINK_SITE / 4]! >>> 0;
-        if (loadPending(i32, S.PENDING / 4) !== 0) return;
-        continue;
-      }
-      if (exit === S.EXIT_HOT) {
-        linkSite = 0;
-        this.#compile();
-        continue;
-      }
-      this.#afterExit(exit);
-      return;
+      exit = this.#left(this.#enter(record, this.#base));
     }
+  }
+
+  /** Counts what generated code left with. */
+  #left(exit: number): number {
+    this.exits[exit]!++;
+    if (this.#p.counts) uncountRest(this.#i32, this.#p.view, exit);
+    return exit;
   }
 
   /** The block at RIP ran often: asks for its region. */
