@@ -118,11 +118,13 @@ export class MsrFile {
 
   /** RDTSC: the counter in {@link lo} and {@link hi}. Without a bigint: guests read it all the time. */
   readTsc(): true {
-    const now = Math.floor(this.#hooks.nowNs());
+    const now = this.#hooks.nowNs();
     const word = this.#word(S.TSC_OFFSET);
-    const low = (now % TWO_32) + (this.#words[word]! >>> 0);
+    // No % of doubles: that is a call of fmod.
+    const nowHigh = Math.floor(now / TWO_32);
+    const low = Math.floor(now - nowHigh * TWO_32) + (this.#words[word]! >>> 0);
     const carry = low >= TWO_32 ? 1 : 0;
-    return this.#give(low - carry * TWO_32, Math.floor(now / TWO_32) + this.#words[word + 1]! + carry);
+    return this.#give(low - carry * TWO_32, nowHigh + this.#words[word + 1]! + carry);
   }
 
   /** WRMSR of hi:lo. */
