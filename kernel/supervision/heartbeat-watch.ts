@@ -45,8 +45,8 @@ export interface HeartbeatLimits {
 const CIRCLE_SHARE = 0.2;
 /** The host counts processor time in steps of 10 ms. */
 const LEAST_CIRCLE_MS = 20;
-/** In processor time: a worker needs a fraction of it to load its modules, and little once they are loaded. */
-const START_CIRCLE_MS = 5000;
+/** In processor time: a worker needs a tenth of it to load its modules, and little once they are loaded. */
+const START_CIRCLE_MS = 2000;
 const PRELOADED_START_CIRCLE_MS = 500;
 /** In heartbeat periods. */
 const WAITING_PERIODS = 4;

@@ -51,7 +51,7 @@ describe('judgeHeartbeat', () => {
     const starts = (isPreloaded: boolean): string[] =>
       watch(turns(60, (i) => ({ phase: PHASE_STARTING, isPreloaded, thread: runs(250 * i) })));
     expect(starts(true).indexOf('hang')).toBe(3);
-    expect(starts(false).indexOf('hang')).toBe(21);
+    expect(starts(false).indexOf('hang')).toBe(9);
   });
 
   it('gives one that sleeps on a word longer, and one inside the host much longer', () => {
@@ -82,7 +82,7 @@ describe('judgeHeartbeat', () => {
   });
 
   it('gives an actor that starts time to load', () => {
-    const looks = turns(30, (i) => ({ phase: PHASE_STARTING, thread: runs(i * 240) }));
+    const looks = turns(30, (i) => ({ phase: PHASE_STARTING, thread: runs(i * 90) }));
     const verdicts = watch(looks);
     expect(verdicts.slice(0, 20)).not.toContain('hang');
     expect(verdicts).toContain('hang');
