@@ -5,6 +5,7 @@ import {
   PHASE_HALTED,
   PHASE_IDLE,
   PHASE_PAUSED,
+  PHASE_CREATING,
   PHASE_STARTING,
   heartbeatIndex,
   loadHeartbeat,
@@ -106,7 +107,6 @@ export class Child {
       count: loadHeartbeat(this.#i32, this.#heart),
       phase: loadPhase(this.#i32, this.#heart),
       bell: peekDoorbell(this.#i32, this.#bell),
-      isPreloaded: this.worker?.fromSpare ?? false,
       thread: () => {
         const tid = this.worker?.tid;
         return tid === undefined ? undefined : readThreadTime(tid);
@@ -140,6 +140,7 @@ export class Child {
     if (this.worker === undefined || this.worker.gone) return 'down';
     switch (loadPhase(this.#i32, this.#heart)) {
       case PHASE_STARTING:
+      case PHASE_CREATING:
         return 'starting';
       case PHASE_IDLE:
         return 'idle';

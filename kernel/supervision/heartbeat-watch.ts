@@ -6,7 +6,13 @@
 //   - it is inside the host (a slow disk), or the host tells nothing of threads: only a long silence condemns it.
 // Time is counted by the watch's own turns, each at most half as much again as it should be, so that a suspended host or a
 // blocked kernel thread does not condemn the actors. Pure: spawn.ts reads the words and carries out the verdict.
-import { PHASE_HALTED, PHASE_IDLE, PHASE_PAUSED, PHASE_STARTING } from '#shared/ipc/heartbeat.js';
+import {
+  PHASE_CREATING,
+  PHASE_HALTED,
+  PHASE_IDLE,
+  PHASE_PAUSED,
+  PHASE_STARTING,
+} from '#shared/ipc/heartbeat.js';
 import type { ThreadTime } from './thread-time.js';
 
 export interface HeartbeatSample {
@@ -14,8 +20,6 @@ export interface HeartbeatSample {
   readonly phase: number;
   /** The doorbell's bits: an idle actor with rung bell is late. */
   readonly bell: number;
-  /** The actor's modules were loaded before it was to start. */
-  readonly isPreloaded: boolean;
   /** Looked at in silence alone: it costs a system call. */
   thread(): ThreadTime | undefined;
 }
@@ -45,9 +49,9 @@ export interface HeartbeatLimits {
 const CIRCLE_SHARE = 0.2;
 /** The host counts processor time in steps of 10 ms. */
 const LEAST_CIRCLE_MS = 20;
-/** In processor time: a worker needs a tenth of it to load its modules, and little once they are loaded. */
+/** In processor time: a worker needs a tenth of it to load its modules, and of the next as much to make its actor. */
 const START_CIRCLE_MS = 2000;
-const PRELOADED_START_CIRCLE_MS = 500;
+const CREATE_CIRCLE_MS = 500;
 /** In heartbeat periods. */
 const WAITING_PERIODS = 4;
 
@@ -82,15 +86,16 @@ export function judgeHeartbeat(
 function isHang(
   record: HeartbeatRecord,
   thread: ThreadTime | undefined,
-  { phase, isPreloaded }: HeartbeatSample,
+  { phase }: HeartbeatSample,
   limits: HeartbeatLimits,
 ): boolean {
-  const starts = phase === PHASE_STARTING;
+  const starts = phase === PHASE_STARTING || phase === PHASE_CREATING;
   const silenceLimitMs = starts ? limits.startMs : limits.hangMs;
   if (thread === undefined) return record.silentMs >= silenceLimitMs;
   const circleMs = Math.max(LEAST_CIRCLE_MS, limits.heartbeatMs * CIRCLE_SHARE);
-  const startMs = isPreloaded ? Math.max(circleMs, PRELOADED_START_CIRCLE_MS) : START_CIRCLE_MS;
-  if (thread.cpuMs - record.cpuMs >= (starts ? startMs : circleMs)) return true;
+  const limitMs =
+    phase === PHASE_STARTING ? START_CIRCLE_MS : phase === PHASE_CREATING ? CREATE_CIRCLE_MS : 0;
+  if (thread.cpuMs - record.cpuMs >= Math.max(circleMs, limitMs)) return true;
   if (thread.state === 'runnable') return false;
   if (!starts && record.waitingMs >= WAITING_PERIODS * limits.heartbeatMs) return true;
   return record.silentMs >= silenceLimitMs;

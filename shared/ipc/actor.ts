@@ -23,6 +23,7 @@ import {
 import { CRASH_EXIT_CODE, FaultPoints, type Failpoint, type FaultEffects } from '#shared/ipc/failpoint.js';
 import type { FaultPlan, FaultRule } from '#shared/ipc/fault-plan.js';
 import {
+  PHASE_CREATING,
   PHASE_HALTED,
   PHASE_IDLE,
   PHASE_PAUSED,
@@ -240,6 +241,7 @@ class ActorLoop {
     this.#heart = heartbeatIndex(own.heartbeat);
     this.#faults = new FaultPoints(seed.faults, seed, threadEffects(), views.i32, own.faults);
     this.#state = seed.startPaused === true ? 'paused' : 'running';
+    setPhase(this.#i32, this.#heart, PHASE_CREATING);
     this.#faults.pass('start');
     this.#behaviour = create(this.#makeContext(views, connectKvm));
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);

@@ -9,12 +9,15 @@ const PHASE = 1;
 const WORK = 2;
 const DEPTH = 3;
 
+/** Its thread starts and loads its modules. */
 export const PHASE_STARTING = 0;
 export const PHASE_RUNNING = 1;
 /** Waits for its doorbell (a vCPU: for its PENDING word). */
 export const PHASE_IDLE = 2;
 export const PHASE_PAUSED = 3;
 export const PHASE_HALTED = 4;
+/** Makes itself out of its seed; follows PHASE_STARTING. */
+export const PHASE_CREATING = 5;
 
 export function heartbeatIndex(heartbeat: Region): number {
   return heartbeat.offset >>> 2;

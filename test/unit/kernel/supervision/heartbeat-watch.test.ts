@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { PHASE_IDLE, PHASE_PAUSED, PHASE_RUNNING, PHASE_STARTING } from '#shared/ipc/heartbeat.js';
+import {
+  PHASE_CREATING,
+  PHASE_IDLE,
+  PHASE_PAUSED,
+  PHASE_RUNNING,
+  PHASE_STARTING,
+} from '#shared/ipc/heartbeat.js';
 import { judgeHeartbeat, type HeartbeatSample } from '#kernel/supervision/heartbeat-watch.js';
 import type { ThreadTime } from '#kernel/supervision/thread-time.js';
 
@@ -16,7 +22,6 @@ function watch(looks: readonly Look[], turnMs = TURN_MS): string[] {
       count: 1,
       phase: PHASE_RUNNING,
       bell: 0,
-      isPreloaded: false,
       ...look,
       thread: () => thread,
     };
@@ -47,11 +52,10 @@ describe('judgeHeartbeat', () => {
     expect(verdicts.indexOf('hang')).toBe(10);
   });
 
-  it('finds one that runs in a circle before it has started: sooner when its modules were loaded', () => {
-    const starts = (isPreloaded: boolean): string[] =>
-      watch(turns(60, (i) => ({ phase: PHASE_STARTING, isPreloaded, thread: runs(250 * i) })));
-    expect(starts(true).indexOf('hang')).toBe(3);
-    expect(starts(false).indexOf('hang')).toBe(9);
+  it('finds one that runs in a circle before it has started: sooner when its modules are loaded', () => {
+    const starts = (phase: number): string[] => watch(turns(60, (i) => ({ phase, thread: runs(250 * i) })));
+    expect(starts(PHASE_CREATING).indexOf('hang')).toBe(3);
+    expect(starts(PHASE_STARTING).indexOf('hang')).toBe(9);
   });
 
   it('gives one that sleeps on a word longer, and one inside the host much longer', () => {
