@@ -241,6 +241,8 @@ class ActorLoop {
     this.#heart = heartbeatIndex(own.heartbeat);
     this.#faults = new FaultPoints(seed.faults, seed, threadEffects(), views.i32, own.faults);
     this.#state = seed.startPaused === true ? 'paused' : 'running';
+    // A beat: what loading the modules took counts no more.
+    stampHeartbeat(this.#i32, this.#heart);
     setPhase(this.#i32, this.#heart, PHASE_CREATING);
     this.#faults.pass('start');
     this.#behaviour = create(this.#makeContext(views, connectKvm));
