@@ -41,6 +41,9 @@ const NO_TROUBLE =
   /ACPI|PCI|pci |pci_|tsc|RAS|Spectre|command line|nomodule|hrtimer|failed to find|not found/i;
 /** A line of a stack trace: the line that announces the trace is what counts. */
 const TRACE_LINE = /\+0x[0-9a-f]+\/0x[0-9a-f]+/;
+/** Its first trace says where a processor was. */
+const LOCKUP = 'soft lockup';
+const TRACE_LINES = 40;
 /** What a kernel says that missed time. */
 const MISSED_TIME = /soft lockup|rcu|NMI|blocked for more than|workqueue/i;
 /** Not even an emergency is printed into the serial line's numbered lines; dmesg has it. */
@@ -176,18 +179,22 @@ async function judgeRun(
 const countMended = (box: MailboxCounts): number => box.repaired + box.duplicates + box.republished;
 
 async function readKernelLog(session: Session, stops: StopWatch): Promise<string[]> {
-  const found: Uint8Array[] = [];
-  await session.exec(`dmesg | grep -iE '${TROUBLE}'; true`, {
-    timeoutMs: GRACE_MS,
-    onStdout: (bytes) => void found.push(bytes),
-  });
-  const lines = Buffer.concat(found).toString().split('\n');
+  const lines = await readLines(session, `dmesg | grep -iE '${TROUBLE}'; true`);
   const isTrouble = (line: string): boolean =>
     line !== '' &&
     !NO_TROUBLE.test(line) &&
     !TRACE_LINE.test(line) &&
     !(stops.wasStopped && MISSED_TIME.test(line));
-  return lines.filter(isTrouble).map((line) => `kernel: ${line}`);
+  const trouble = lines.filter(isTrouble);
+  const isStuck = trouble.some((line) => line.includes(LOCKUP));
+  const trace = isStuck ? await readLines(session, `dmesg | grep -A ${TRACE_LINES} -m 1 '${LOCKUP}'`) : [];
+  return [...trouble.map((line) => `kernel: ${line}`), ...trace.map((line) => `where: ${line}`)];
+}
+
+async function readLines(session: Session, command: string): Promise<string[]> {
+  const found: Uint8Array[] = [];
+  await session.exec(command, { timeoutMs: GRACE_MS, onStdout: (bytes) => void found.push(bytes) });
+  return Buffer.concat(found).toString().split('\n');
 }
 
 /** After a workload that did not end: threads that its kill did not end either wait for a device. */

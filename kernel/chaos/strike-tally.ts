@@ -38,7 +38,7 @@ export class StrikeTally {
     return this.wanting(least).filter((cell) => (this.#vain.get(cellName(cell)) ?? 0) < VAIN_RUNS);
   }
 
-  /** The cells for one run: of each kind those that were struck least, drawn among equals. */
+  /** The cells for one run, of each kind: those that were struck least, drawn among equals. */
   draw(least: number, below: (bound: number) => number): MatrixCell[] {
     const open = new Set(this.open(least));
     const kinds = [...new Set(this.#cells.map((cell) => cell.kind))];
@@ -46,12 +46,21 @@ export class StrikeTally {
       [true, false].flatMap((deadly) => {
         const ranked = this.#cells
           .filter((cell) => cell.kind === kind && isDeadly(cell) === deadly)
-          .filter((cell) => open.size === 0 || open.has(cell))
+          .filter((cell) => open.has(cell) || this.strikes(cell) > 0)
           .map((cell) => ({ cell, strikes: this.strikes(cell), lot: below(2 ** 20) }))
-          .sort((a, b) => a.strikes - b.strikes || a.lot - b.lot);
-        return ranked.slice(0, deadly ? DEADLY_CELLS : MILD_CELLS).map(({ cell }) => cell);
+          .sort((a, b) => a.strikes - b.strikes || a.lot - b.lot)
+          .map(({ cell }) => cell);
+        return this.#mix(ranked, deadly ? DEADLY_CELLS : MILD_CELLS);
       }),
     );
+  }
+
+  /** Half of `count` at most were never struck, where there are others: they may be out of reach. */
+  #mix(ranked: readonly MatrixCell[], count: number): MatrixCell[] {
+    const never = ranked.filter((cell) => this.strikes(cell) === 0);
+    const others = ranked.filter((cell) => this.strikes(cell) > 0);
+    const half = never.splice(0, Math.ceil(count / 2));
+    return [...half, ...others, ...never].slice(0, count);
   }
 
   /** Takes what came of a run with these cells. */
