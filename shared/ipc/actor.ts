@@ -255,14 +255,16 @@ class ActorLoop {
     while (this.#state !== 'halted') {
       const wish = this.#serve();
       if (wish === 'yield') await yieldToEventLoop();
+      // Between two jobs V8 lets go of what weak references were asked for.
+      else if (wish === 'turn') await Promise.resolve();
       else if (wish === 'sleep') await this.#sleepInEventLoop();
       else if (this.#state === 'paused') await this.#stayPaused();
     }
     setPhase(this.#i32, this.#heart, PHASE_HALTED);
   }
 
-  /** Turns until one needs Node's event loop, or the actor runs no more. No promise in them: a turn may take a microsecond. */
-  #serve(): 'yield' | 'sleep' | 'stop' {
+  /** Turns until the actor has slept, one needs Node's event loop, or it runs no more. */
+  #serve(): 'yield' | 'turn' | 'sleep' | 'stop' {
     for (;;) {
       stampHeartbeat(this.#i32, this.#heart);
       const reasons = takeDoorbell(this.#i32, this.#bell) | this.#reasons;
@@ -277,7 +279,7 @@ class ActorLoop {
       for (const server of this.#registerServers) if (server.poll()) busy = true;
       if (this.#behaviour.poll(reasons)) busy = true;
       if (busy && this.#eventLoop) return 'yield';
-      if (!busy && !this.#sleep()) return 'sleep';
+      if (!busy) return this.#sleep();
     }
   }
 
@@ -293,11 +295,11 @@ class ActorLoop {
     return Math.min((deadlineNs - monotonicNs()) / 1e6, SLEEP_LIMIT_MS);
   }
 
-  /** False when the event loop must sleep instead. */
-  #sleep(): boolean {
+  /** 'sleep' when the event loop must do it instead. */
+  #sleep(): 'turn' | 'sleep' {
     const timeoutMs = this.#idleMs();
-    if (timeoutMs <= 0) return true;
-    if (this.#behaviour.waitForWork === undefined && this.#eventLoop) return false;
+    if (timeoutMs <= 0) return 'turn';
+    if (this.#behaviour.waitForWork === undefined && this.#eventLoop) return 'sleep';
     setPhase(this.#i32, this.#heart, PHASE_IDLE);
     if (this.#behaviour.waitForWork !== undefined) {
       this.#behaviour.waitForWork(timeoutMs);
@@ -307,7 +309,7 @@ class ActorLoop {
       if (turns < 0) waitDoorbell(this.#i32, this.#bell, timeoutMs);
     }
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);
-    return true;
+    return 'turn';
   }
 
   async #sleepInEventLoop(): Promise<void> {
