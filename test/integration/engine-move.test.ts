@@ -89,14 +89,14 @@ async function move(
   let current = await start(path, from, options, phases);
   for (let hop = 0; hop < hops; hop++) {
     await delay(from === 'kvm' ? 250 : 80);
-    const ended = await pauseUnlessEnded(current);
-    if (ended !== undefined) {
+    let ended = await pauseUnlessEnded(current);
+    const state = ended === undefined ? await takeState(current.machine) : undefined;
+    ended ??= await endIfItReports(current);
+    if (state === undefined || ended !== undefined) {
       expect(ended, current.output()).toMatchObject({ kind: 'debug-exit', code: 1 });
       expect(resultsOf(current.output())).toEqual(await untouchedResults(path, options, phases));
       return undefined;
     }
-    const state = await takeState(current.machine);
-    expect(resultsOf(current.output()), 'it had not finished').toEqual([]);
     await current.close();
     current = await start(path, to, options, phases);
     await current.machine.pause();
@@ -115,6 +115,13 @@ async function pauseUnlessEnded({ machine, wait }: PayloadMachine): Promise<Mach
     if (!(error instanceof TroupeError && error.code === 'not-running')) throw error;
     return wait();
   }
+}
+
+/** Lets a paused machine whose report has begun go on to its end. */
+async function endIfItReports({ machine, output, wait }: PayloadMachine): Promise<MachineExit | undefined> {
+  if (resultsOf(output()).length === 0) return undefined;
+  await machine.resume();
+  return wait();
 }
 
 test.for(MOVES)('a guest goes from %s to %s (%s), %i times', async ([from, to, options, hops], context) => {
