@@ -11,7 +11,7 @@ const DEADLY_CELLS = 5;
 const MILD_CELLS = 4;
 
 /** A death each so many ms: kinds with many cells die more often, so that all have enough at about the same time. */
-const DEADLY_MS: Readonly<Record<string, number>> = { vcpu: 2400, chipset: 1500, compiler: 1200, uart: 900 };
+const DEADLY_MS: Readonly<Record<string, number>> = { vcpu: 4000, chipset: 1500, compiler: 1200, uart: 900 };
 const OTHERS_DEADLY_MS = 400;
 const MILD_MS = 20;
 const FIRST_STRIKE_MS = 500;
