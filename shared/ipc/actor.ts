@@ -33,7 +33,13 @@ import {
   setPhase,
   stampHeartbeat,
 } from '#shared/ipc/heartbeat.js';
-import { LOG_LEVELS, createTextLogger, type LogFormat, type LogLevel, type Logger } from '#shared/ipc/log.js';
+import {
+  createLogger,
+  createTextLogger,
+  type LogFormat,
+  type LogLevel,
+  type Logger,
+} from '#shared/ipc/log.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
 import { blockThread } from '#shared/ipc/sleep.js';
 import { RegisterServer, type RegisterHandler } from '#shared/ipc/register-bus.js';
@@ -430,7 +436,6 @@ function threadEffects(): FaultEffects {
 function createActorLogger(seed: ActorSeed): Logger {
   if (seed.logFormat === 'text')
     return createTextLogger(seed.logLevel, seed.name, (line) => appendTo(seed.logFd ?? 2, line));
-  const threshold = LOG_LEVELS.indexOf(seed.logLevel);
   let pinoLogger: Logger | undefined;
   const load = (): Logger => {
     const pino = loadPino();
@@ -439,19 +444,10 @@ function createActorLogger(seed: ActorSeed): Logger {
     pinoLogger = pino({ level: seed.logLevel, base }, destination) as Logger;
     return pinoLogger;
   };
-  const verb = (level: Exclude<LogLevel, 'silent'>) => {
-    if (LOG_LEVELS.indexOf(level) < threshold) return () => {};
-    return (fields: Record<string, unknown>, message: string) =>
-      (pinoLogger ?? load())[level](fields, message);
-  };
-  return {
-    trace: verb('trace'),
-    debug: verb('debug'),
-    info: verb('info'),
-    warn: verb('warn'),
-    error: verb('error'),
-    fatal: verb('fatal'),
-  };
+  return createLogger(
+    seed.logLevel,
+    (level) => (fields, message) => (pinoLogger ?? load())[level](fields, message),
+  );
 }
 
 function loadPino(): typeof Pino {

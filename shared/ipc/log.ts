@@ -32,13 +32,10 @@ function plain(value: unknown): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value).replace(/\s*\n[^]*/, '');
 }
 
-/** A logger of plain lines from `level` on. */
-export function createTextLogger(level: LogLevel, actor: string, write: (line: string) => void): Logger {
+/** A logger that leaves out what is below `level`; `verbOf` gives what one above does. */
+export function createLogger(level: LogLevel, verbOf: (own: keyof Logger) => LogVerb): Logger {
   const threshold = LOG_LEVELS.indexOf(level);
-  const verb = (own: LogLevel): LogVerb =>
-    LOG_LEVELS.indexOf(own) < threshold
-      ? nothing
-      : (fields, message) => write(formatLogText(actor, fields, message));
+  const verb = (own: keyof Logger): LogVerb => (LOG_LEVELS.indexOf(own) < threshold ? nothing : verbOf(own));
   return {
     trace: verb('trace'),
     debug: verb('debug'),
@@ -47,6 +44,11 @@ export function createTextLogger(level: LogLevel, actor: string, write: (line: s
     error: verb('error'),
     fatal: verb('fatal'),
   };
+}
+
+/** A logger of plain lines from `level` on. */
+export function createTextLogger(level: LogLevel, actor: string, write: (line: string) => void): Logger {
+  return createLogger(level, () => (fields, message) => write(formatLogText(actor, fields, message)));
 }
 
 const nothing: LogVerb = () => {};
