@@ -181,35 +181,30 @@ const countMended = (box: MailboxCounts): number => box.repaired + box.duplicate
 async function readKernelLog(session: Session, stops: StopWatch): Promise<string[]> {
   const lines = await readLines(session, `dmesg | grep -iE '${TROUBLE}'; true`);
   const isTrouble = (line: string): boolean =>
-    line !== '' &&
-    !NO_TROUBLE.test(line) &&
-    !TRACE_LINE.test(line) &&
-    !(stops.wasStopped && MISSED_TIME.test(line));
+    !NO_TROUBLE.test(line) && !TRACE_LINE.test(line) && !(stops.wasStopped && MISSED_TIME.test(line));
   const trouble = lines.filter(isTrouble);
   const isStuck = trouble.some((line) => line.includes(LOCKUP));
   const trace = isStuck ? await readLines(session, `dmesg | grep -A ${TRACE_LINES} -m 1 '${LOCKUP}'`) : [];
   return [...trouble.map((line) => `kernel: ${line}`), ...trace.map((line) => `where: ${line}`)];
 }
 
-async function readLines(session: Session, command: string): Promise<string[]> {
+async function readLines(session: Session, command: string, timeoutMs = GRACE_MS): Promise<string[]> {
   const found: Uint8Array[] = [];
-  await session.exec(command, { timeoutMs: GRACE_MS, onStdout: (bytes) => void found.push(bytes) });
-  return Buffer.concat(found).toString().split('\n');
+  await session.exec(command, { timeoutMs, onStdout: (bytes) => void found.push(bytes) });
+  const lines = Buffer.concat(found).toString().split('\n');
+  return lines.filter((line) => line !== '');
 }
 
 /** After a workload that did not end: threads that its kill did not end either wait for a device. */
 async function readStuckThreads(session: Session): Promise<string[]> {
-  const found: Uint8Array[] = [];
   const look =
     'sleep 2; for p in $(pidof troupe-workload); do for t in /proc/$p/task/*; do ' +
     'echo "stuck in $(tr "\\n" " " <$t/stack)"; done; done';
   try {
-    await session.exec(look, { timeoutMs: LOOK_MS, onStdout: (bytes) => void found.push(bytes) });
+    return await readLines(session, look, LOOK_MS);
   } catch (error) {
     return [`no command runs any more: ${String(error)}`];
   }
-  const lines = Buffer.concat(found).toString().split('\n');
-  return lines.filter((line) => line !== '');
 }
 
 /** `= NAME NUMBER` lines. */
