@@ -48,8 +48,24 @@ function means(kind: string, point: FailpointName, action: FaultAction): boolean
 }
 
 /** Ends the actor's thread. */
-export function isDeadly({ action }: MatrixCell): boolean {
+function isDeadly({ action }: MatrixCell): boolean {
   return action !== 'delay' && !MESSAGE_ACTIONS.has(action);
+}
+
+/** Cells of a kind that take turns in striking: those that leave the actor alive, those that end it, and those that end it where a
+ * driver comes or goes, which the workload passes less often. */
+export type Lane = 'mild' | 'deadly' | 'driver';
+
+const DRIVER_POINTS: ReadonlySet<FailpointName> = new Set([
+  'status.written',
+  'queue.enabled',
+  'reset.begun',
+  'config.write',
+]);
+
+export function laneOf(cell: MatrixCell): Lane {
+  if (!isDeadly(cell)) return 'mild';
+  return DRIVER_POINTS.has(cell.point) ? 'driver' : 'deadly';
 }
 
 /** When a cell strikes. */

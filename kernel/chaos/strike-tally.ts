@@ -2,23 +2,35 @@
 import { parseFault } from '#shared/ipc/fault-text.js';
 import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import type { ActorEvent } from '../supervision/actor-event.js';
-import { cellName, cellRule, isDeadly, type MatrixCell } from './kill-matrix.js';
+import { cellName, cellRule, laneOf, type Lane, type MatrixCell } from './kill-matrix.js';
 
-/** Runs that a cell takes part in without being struck before it counts as out of reach. */
+/** One run in so many strikes at drivers that come and go; with other deaths of the same devices they would seldom get done. */
+const DRIVER_RUNS = 4;
+/** Runs in which cells of a point take part without any being struck before the point counts as out of reach. */
 const VAIN_RUNS = 6;
-/** Of each kind in a run: cells that end the actor, and cells that do not. */
-const DEADLY_CELLS = 5;
-const MILD_CELLS = 4;
 
-/** A death each so many ms: kinds with many cells die more often, so that all have enough at about the same time. */
-const DEADLY_MS: Readonly<Record<string, number>> = { vcpu: 4000, chipset: 1500, compiler: 1200, uart: 900 };
-const OTHERS_DEADLY_MS = 400;
-const MILD_MS = 20;
+interface Turns {
+  /** Of each kind in a run. */
+  readonly cells: number;
+  /** Between a strike and the next cell's. */
+  readonly gapMs: number;
+  /** Where not all kinds are alike: those with few cells die less often, so that all have enough at about the same time, and dear
+   * ones do. */
+  readonly gapMsOf?: Readonly<Record<string, number>>;
+}
+
+const LANES: Readonly<Record<Lane, Turns>> = {
+  deadly: { cells: 5, gapMs: 400, gapMsOf: { vcpu: 4000, chipset: 1500, compiler: 1000, uart: 800 } },
+  // All of them strike once as a driver comes and goes.
+  driver: { cells: 20, gapMs: 100 },
+  mild: { cells: 4, gapMs: 20 },
+};
 const FIRST_STRIKE_MS = 500;
 
 export class StrikeTally {
   readonly #cells: readonly MatrixCell[];
   readonly #strikes = new Map<string, number>();
+  /** By kind and point. */
   readonly #vain = new Map<string, number>();
 
   constructor(cells: readonly MatrixCell[]) {
@@ -35,24 +47,29 @@ export class StrikeTally {
 
   /** Cells that were struck less than `least` times and may still be. */
   open(least: number): MatrixCell[] {
-    return this.wanting(least).filter((cell) => (this.#vain.get(cellName(cell)) ?? 0) < VAIN_RUNS);
+    return this.wanting(least).filter((cell) => (this.#vain.get(placeName(cell)) ?? 0) < VAIN_RUNS);
   }
 
   /** The cells for one run, of each kind: those that were struck least, drawn among equals. */
   draw(least: number, below: (bound: number) => number): MatrixCell[] {
     const open = new Set(this.open(least));
+    const left = new Set([...open].map(laneOf));
+    const dying =
+      left.has('driver') && (!left.has('deadly') || below(DRIVER_RUNS) === 0) ? 'driver' : 'deadly';
     const kinds = [...new Set(this.#cells.map((cell) => cell.kind))];
-    return kinds.flatMap((kind) =>
-      [true, false].flatMap((deadly) => {
-        const ranked = this.#cells
-          .filter((cell) => cell.kind === kind && isDeadly(cell) === deadly)
+    return kinds.flatMap((kind) => {
+      const ofKind = this.#cells.filter((cell) => cell.kind === kind);
+      const deaths = ofKind.some((cell) => laneOf(cell) === dying) ? dying : 'deadly';
+      return ([deaths, 'mild'] as const).flatMap((lane) => {
+        const ranked = ofKind
+          .filter((cell) => laneOf(cell) === lane)
           .filter((cell) => open.has(cell) || this.strikes(cell) > 0)
           .map((cell) => ({ cell, strikes: this.strikes(cell), lot: below(2 ** 20) }))
           .sort((a, b) => a.strikes - b.strikes || a.lot - b.lot)
           .map(({ cell }) => cell);
-        return this.#mix(ranked, deadly ? DEADLY_CELLS : MILD_CELLS);
-      }),
-    );
+        return this.#mix(ranked, LANES[lane].cells);
+      });
+    });
   }
 
   /** Half of `count` at most were never struck, where there are others: they may be out of reach. */
@@ -71,24 +88,33 @@ export class StrikeTally {
       const key = `${event.kind} ${event.action} at ${parseFault(event.rule).point}`;
       struck.set(key, (struck.get(key) ?? 0) + event.count);
     }
-    for (const name of cells.map(cellName)) {
-      const count = struck.get(name) ?? 0;
-      this.#strikes.set(name, (this.#strikes.get(name) ?? 0) + count);
-      if (count === 0) this.#vain.set(name, (this.#vain.get(name) ?? 0) + 1);
+    const reached = new Set(this.#cells.filter((cell) => this.strikes(cell) > 0).map(placeName));
+    for (const cell of cells) {
+      const count = struck.get(cellName(cell)) ?? 0;
+      this.#strikes.set(cellName(cell), this.strikes(cell) + count);
+      if (count > 0) reached.add(placeName(cell));
     }
+    for (const place of new Set(cells.map(placeName)))
+      if (reached.has(place)) this.#vain.delete(place);
+      else this.#vain.set(place, (this.#vain.get(place) ?? 0) + 1);
   }
 }
 
-/** The rules of one run of so many seconds: the cells of a kind take turns. */
+function placeName({ kind, point }: MatrixCell): string {
+  return `${kind} at ${point}`;
+}
+
+/** The rules of one run of so many seconds: the cells of a kind's lane take turns. */
 export function planStrikes(cells: readonly MatrixCell[], seconds: number): FaultRule[] {
   const lanes = new Map<string, MatrixCell[]>();
   for (const cell of cells) {
-    const lane = `${cell.kind} ${isDeadly(cell)}`;
-    lanes.set(lane, [...(lanes.get(lane) ?? []), cell]);
+    const name = `${cell.kind} ${laneOf(cell)}`;
+    lanes.set(name, [...(lanes.get(name) ?? []), cell]);
   }
   return [...lanes.values()].flatMap((lane) =>
     lane.map((cell, i) => {
-      const gapMs = isDeadly(cell) ? (DEADLY_MS[cell.kind] ?? OTHERS_DEADLY_MS) : MILD_MS;
+      const turns = LANES[laneOf(cell)];
+      const gapMs = turns.gapMsOf?.[cell.kind] ?? turns.gapMs;
       const everyMs = gapMs * lane.length;
       const times = Math.max(1, Math.floor((seconds * 1000 - FIRST_STRIKE_MS) / everyMs));
       return cellRule(cell, { atMs: FIRST_STRIKE_MS + i * gapMs, everyMs, times });
