@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { RingBuffer } from 'ringbuf.js';
-import { portEndpoint } from '#shared/ipc/actor.js';
+import { portEndpoint } from '#shared/ipc/port-endpoint.js';
 import { REAL_MAILBOX, startEcho } from './echo-thread.js';
 import { printFailpointCost } from './failpoint-cost.js';
 import { openMailboxEnd } from './mailbox-end.js';

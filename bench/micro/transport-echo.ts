@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { RingBuffer } from 'ringbuf.js';
-import { portEndpoint, type ActorPort } from '#shared/ipc/actor.js';
+import { portEndpoint, type ActorPort } from '#shared/ipc/port-endpoint.js';
 import { doorbellIndex, peekDoorbell, takeDoorbell, waitDoorbell } from '#shared/ipc/doorbell.js';
 import type * as MailboxModule from '#shared/ipc/mailbox.js';
 import { viewArena } from '#shared/memory/arena.js';

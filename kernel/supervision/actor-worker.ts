@@ -3,7 +3,7 @@ import type { MessagePort, Worker } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { TroupeError } from '#shared/base/error.js';
 import type { ActorControl, ActorReady, ActorSeed } from '#shared/ipc/actor.js';
-import { portEndpoint } from '#shared/ipc/actor.js';
+import { portEndpoint } from '#shared/ipc/port-endpoint.js';
 import type { ActorSpec } from './child.js';
 import type { ActorThread } from './actor-thread.js';
 import { describeExit, type ExitReason } from './supervisor.js';

@@ -2,9 +2,7 @@
 // its heart and answers the kernel's control calls (comlink over the parent port) between two turns. Blocking work in
 // poll() is fine; the loop of an actor with sockets or timers waits in the event loop instead (`eventLoop: true`).
 // What must survive a restart lives in the state page; everything else here is a cache.
-import { createRequire } from 'node:module';
 import * as Comlink from 'comlink';
-import type { pino as Pino } from 'pino';
 import type { Region } from '#shared/base/region.js';
 import { assert } from '#shared/base/error.js';
 import { monotonicNs } from '#shared/base/clock.js';
@@ -33,14 +31,10 @@ import {
   setPhase,
   stampHeartbeat,
 } from '#shared/ipc/heartbeat.js';
-import {
-  createLogger,
-  createTextLogger,
-  type LogFormat,
-  type LogLevel,
-  type Logger,
-} from '#shared/ipc/log.js';
+import { appendTo, createActorLogger } from '#shared/ipc/actor-log.js';
+import type { LogFormat, LogLevel, Logger } from '#shared/ipc/log.js';
 import { MailboxReceiver, MailboxSender, type SenderOptions } from '#shared/ipc/mailbox.js';
+import { portEndpoint, type ActorPort } from '#shared/ipc/port-endpoint.js';
 import { blockThread } from '#shared/ipc/sleep.js';
 import { RegisterServer, type RegisterHandler } from '#shared/ipc/register-bus.js';
 import type { InterruptWire, KvmLink } from '#shared/x86/host-interrupts.js';
@@ -148,13 +142,6 @@ export interface ActorThread {
   readonly connectKvm?: (link: KvmLink) => InterruptWire;
 }
 
-export interface ActorPort {
-  postMessage(message: unknown, transfer?: readonly never[]): void;
-  on(event: 'message', listener: (data: unknown) => void): unknown;
-  off(event: 'message', listener: (data: unknown) => void): unknown;
-  close(): void;
-}
-
 /** Turns of looking at the doorbell before sleep: about ten microseconds. */
 const SPIN_TURNS = 1000;
 /** A sleep never lasts longer than this, so that a lost wake-up costs a second and not a machine. */
@@ -188,29 +175,6 @@ export function runActor(
   Comlink.expose(loop.control, portEndpoint(port));
   port.postMessage({ troupe: 'ready', generation: seed.generation } satisfies ActorReady);
   void loop.run().then(() => port.close());
-}
-
-/** Comlink's view of a MessagePort of node:worker_threads. */
-export function portEndpoint(port: ActorPort): Comlink.Endpoint {
-  const listeners = new Map<unknown, (data: unknown) => void>();
-  return {
-    postMessage: (message: unknown, transfer?: unknown[]) =>
-      port.postMessage(message, transfer as readonly never[] | undefined),
-    addEventListener: (_type, listener) => {
-      const forward = (data: unknown): void => {
-        const event = { data } as MessageEvent;
-        if ('handleEvent' in listener) listener.handleEvent(event);
-        else listener(event);
-      };
-      listeners.set(listener, forward);
-      port.on('message', forward);
-    },
-    removeEventListener: (_type, listener) => {
-      const forward = listeners.get(listener);
-      if (forward !== undefined) port.off('message', forward);
-      listeners.delete(listener);
-    },
-  };
 }
 
 type LoopState = 'running' | 'paused' | 'halted';
@@ -430,39 +394,4 @@ function threadEffects(): FaultEffects {
     },
     delay: blockThread,
   };
-}
-
-/** One line an event, with the actor's name and generation. pino loads with the first line: most actors never log. */
-function createActorLogger(seed: ActorSeed): Logger {
-  if (seed.logFormat === 'text')
-    return createTextLogger(seed.logLevel, seed.name, (line) => appendTo(seed.logFd ?? 2, line));
-  let pinoLogger: Logger | undefined;
-  const load = (): Logger => {
-    const pino = loadPino();
-    const destination = pino.destination({ fd: seed.logFd ?? 2, sync: true });
-    const base = { actor: seed.name, generation: seed.generation };
-    pinoLogger = pino({ level: seed.logLevel, base }, destination) as Logger;
-    return pinoLogger;
-  };
-  return createLogger(
-    seed.logLevel,
-    (level) => (fields, message) => (pinoLogger ?? load())[level](fields, message),
-  );
-}
-
-function loadPino(): typeof Pino {
-  return createRequire(import.meta.url)('pino') as typeof Pino;
-}
-
-const appenders = new Map<number, (line: string) => void>();
-
-/** Appends to an open file, through pino's way to write: shared/ does no I/O of its own. */
-function appendTo(fd: number, line: string): void {
-  let append = appenders.get(fd);
-  if (append === undefined) {
-    const destination = loadPino().destination({ fd, sync: true });
-    append = (text) => void destination.write(text);
-    appenders.set(fd, append);
-  }
-  append(line);
 }

@@ -1,5 +1,5 @@
 // The log as actors and the kernel see it: one line an event, fields first, message last, as pino takes them. Here only
-// the shape; the threads that log make a pino (shared/ipc/actor.ts, kernel/log.ts).
+// the shape; the threads that log make a pino (shared/ipc/actor-log.ts, kernel/log.ts).
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
