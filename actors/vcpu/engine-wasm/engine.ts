@@ -12,6 +12,7 @@ import { HELPERS } from './helpers/index.js';
 import type { FlushRequests } from './flush-request.js';
 import { uncountRest } from './instruction-count.js';
 import type { Mmu } from './mmu.js';
+import { PendingService, wakeHalted } from './pending-service.js';
 import type { RegionImports, RegionSlow, RegionTier } from './region-tier.js';
 import { REGION_SLOW_PATHS, regionSlowName } from '#shared/translate/region-slow.js';
 import { RECORD_IP_OFFSET } from '#shared/translate/op-record.js';
@@ -52,11 +53,8 @@ export interface EngineParts {
   traceInstruction?(): void;
 }
 
-const IF = 1 << 9;
 const TF = 1 << 8;
 const RF = 1 << 16;
-const NMI_VECTOR = 2;
-const NMIS = S.PENDING_NMI | S.PENDING_NMI_AGAIN;
 
 interface InterpreterImports extends WebAssembly.Imports {
   readonly env: { readonly memory: WebAssembly.Memory };
@@ -74,12 +72,12 @@ export class Engine {
   /** The usual cases of {@link deliverEvent}; see shared/x86/routines/event-delivery.ts. */
   readonly #deliverLong: DeliverRoutine;
   readonly regions: RegionTier;
+  readonly #pending: PendingService;
   readonly #i32: Int32Array;
   readonly #base: number;
   /** Statistics: entries into generated code by the value that it left with. */
   readonly exits = new Float64Array(S.EXIT_KINDS);
   exceptions = 0;
-  interrupts = 0;
   #intercepted = false;
 
   constructor(parts: EngineParts) {
@@ -98,10 +96,20 @@ export class Engine {
       { env: imports.env, helper, slow, routine: instance.exports },
       instance.exports['table'] as WebAssembly.Table,
     );
+    this.#pending = new PendingService({
+      ...parts,
+      regions: this.regions,
+      deliver: (vector, kind) => this.#deliver(vector, kind),
+    });
     this.#enter = instance.exports['enter'] as (record: number, cpu: number) => number;
     this.#resume = instance.exports['resume'] as (record: number, cpu: number) => number;
     this.#deliverLong = instance.exports['deliverLong'] as DeliverRoutine;
     parts.cpu.modeChanged();
+  }
+
+  /** Statistics: external interrupts delivered. */
+  get interrupts(): number {
+    return this.#pending.interrupts;
   }
 
   #imports(names: readonly string[]): InterpreterImports {
@@ -173,7 +181,7 @@ export class Engine {
     const i32 = this.#i32;
     for (;;) {
       if (i32[S.INTERRUPT_SHADOW / 4] === S.SHADOW_STI) this.#endShadow();
-      if (loadPending(i32, S.PENDING / 4) !== 0 && this.#servePending()) return 'kicked';
+      if (loadPending(i32, S.PENDING / 4) !== 0 && this.#pending.serve()) return 'kicked';
       const activity = i32[S.ACTIVITY / 4]!;
       if (activity !== S.ACTIVITY_RUNNING) {
         if (activity === S.ACTIVITY_SHUTDOWN) return 'shutdown';
@@ -331,7 +339,7 @@ export class Engine {
     const stepped = rule === 'after' ? (i32[S.RFLAGS_SYSTEM / 4]! & TF) !== 0 : trapFlag && rule === 'before';
     const bits = cpu.debug.takeHits() | (stepped ? DR6_BS : 0);
     if (bits === 0) return;
-    this.#wake();
+    wakeHalted(i32);
     this.#deliverDebug(bits, 'trap');
   }
 
@@ -378,101 +386,5 @@ export class Engine {
     if (this.#deliverLong(this.#base, vector, -1, 0) !== 0) return;
     if (deliverEvent(this.#p.cpu, { vector, kind }) === S.EXIT_SHUTDOWN)
       this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_SHUTDOWN;
-  }
-
-  /** Serves the PENDING word; true when the kernel wants the thread. */
-  #servePending(): boolean {
-    const { lapic, blocks, flushRequests } = this.#p;
-    const i32 = this.#i32;
-    const pending = loadPending(i32, S.PENDING / 4);
-    this.#p.report?.();
-    if ((pending & S.PENDING_STEP) !== 0) this.#clear(S.PENDING_STEP);
-    if ((pending & S.PENDING_TLB_FLUSH) !== 0) flushRequests.serve();
-    if ((pending & S.PENDING_CODE_WRITE) !== 0) {
-      this.#clear(S.PENDING_CODE_WRITE);
-      blocks.dropStalePages();
-    }
-    if ((pending & S.PENDING_REGION) !== 0) {
-      this.#clear(S.PENDING_REGION);
-      this.regions.collect();
-    }
-    if ((pending & S.PENDING_TIMER) !== 0) {
-      this.#clear(S.PENDING_TIMER);
-      lapic.timerExpired(this.#p.nowNs());
-    }
-    if ((pending & (S.PENDING_INIT | S.PENDING_SIPI)) !== 0) this.#serveStartup(pending);
-    if ((pending & NMIS) !== 0 && i32[S.INTERRUPT_SHADOW / 4] === S.SHADOW_NONE) this.#serveNmi();
-    if ((loadPending(i32, S.PENDING / 4) & S.PENDING_INTERRUPT) !== 0) this.#serveInterrupt();
-    if ((pending & S.PENDING_KICK) !== 0) {
-      this.#clear(S.PENDING_KICK);
-      return true;
-    }
-    return false;
-  }
-
-  /** One is served, one more is kept; those that reach a processor that waits for SIPI are lost. */
-  #serveNmi(): void {
-    const i32 = this.#i32;
-    const both = (clearPending(i32, S.PENDING / 4, NMIS) & NMIS) === NMIS;
-    if (i32[S.ACTIVITY / 4]! > S.ACTIVITY_HALTED) return;
-    if ((i32[S.NMI_STATE / 4]! & S.NMI_BLOCKED) !== 0) {
-      i32[S.NMI_STATE / 4]! |= S.NMI_KEPT;
-      return;
-    }
-    i32[S.NMI_STATE / 4] = S.NMI_BLOCKED | (both ? S.NMI_KEPT : 0);
-    this.#wake();
-    this.#deliver(NMI_VECTOR, 'nmi');
-  }
-
-  #clear(bits: number): void {
-    clearPending(this.#i32, S.PENDING / 4, bits);
-  }
-
-  #wake(): void {
-    if (this.#i32[S.ACTIVITY / 4] === S.ACTIVITY_HALTED) this.#i32[S.ACTIVITY / 4] = S.ACTIVITY_RUNNING;
-  }
-
-  #serveInterrupt(): void {
-    const { lapic } = this.#p;
-    const i32 = this.#i32;
-    this.#clear(S.PENDING_INTERRUPT);
-    if (i32[S.ACTIVITY / 4]! > S.ACTIVITY_HALTED || !lapic.hasInterrupt()) return;
-    if ((i32[S.RFLAGS_SYSTEM / 4]! & IF) === 0) {
-      i32[S.IRQ_PARKED / 4] = 1;
-      return;
-    }
-    if (i32[S.INTERRUPT_SHADOW / 4] !== 0) {
-      // One instruction first: run() steps it and looks again.
-      setOwnPending(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
-      return;
-    }
-    this.#wake();
-    const vector = lapic.acknowledgeInterrupt();
-    if (vector >= 0) {
-      this.interrupts++;
-      this.#deliver(vector, 'external');
-    }
-    if (lapic.hasInterrupt()) setOwnPending(i32, S.PENDING / 4, S.PENDING_INTERRUPT);
-  }
-
-  #serveStartup(pending: number): void {
-    const { cpu, reset, lapic } = this.#p;
-    const i32 = this.#i32;
-    if ((pending & S.PENDING_INIT) !== 0) {
-      this.#clear(S.PENDING_INIT);
-      reset.init();
-      lapic.resetForInit();
-      cpu.flushTlb(true);
-      cpu.modeChanged();
-      const bootProcessor = (i32[S.APIC_BASE / 4]! & 0x100) !== 0;
-      i32[S.ACTIVITY / 4] = bootProcessor ? S.ACTIVITY_RUNNING : S.ACTIVITY_WAIT_FOR_SIPI;
-    }
-    if ((pending & S.PENDING_SIPI) !== 0) {
-      this.#clear(S.PENDING_SIPI);
-      if (i32[S.ACTIVITY / 4] !== S.ACTIVITY_WAIT_FOR_SIPI) return;
-      reset.sipi(i32[S.SIPI_VECTOR / 4]! & 0xff);
-      cpu.modeChanged();
-      i32[S.ACTIVITY / 4] = S.ACTIVITY_RUNNING;
-    }
   }
 }
