@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatFault } from '#shared/ipc/fault-text.js';
+import { checkVictims } from '../fault/fault-victims.js';
 import { Session } from '../session.js';
 import type { ActorEvent } from '../supervision/actor-event.js';
 import type { MailboxCounts } from '#shared/ipc/mailbox-layout.js';
@@ -87,6 +88,8 @@ export async function runChaos(
     signal?.addEventListener('abort', end);
     if (signal?.aborted === true) end();
     try {
+      // Before the guest has booted: a slip of the plan's author need not wait for that.
+      for (const rule of plan.faults.rules) checkVictims(rule, session.actors());
       return await judgeRun(session, plan, seed, workload, { disk, events, serial, stops });
     } finally {
       signal?.removeEventListener('abort', end);

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ensureGuestAssets } from '#kernel/assets/guest-assets.js';
 import { chaos } from '#kernel/chaos/chaos.js';
 import { runNightly } from '#kernel/chaos/nightly.js';
+import { Session } from '#kernel/session.js';
 import { TroupeError } from '#shared/base/error.js';
 
 const TROUPE = fileURLToPath(new URL('../../bin/troupe.js', import.meta.url));
@@ -61,6 +62,20 @@ describe('chaos', () => {
     child.kill('SIGINT');
     expect(await once(child, 'exit')).toEqual([130, null]);
     expect(readdirSync(place)).toEqual([]);
+  });
+
+  it('refuses a fault of nobody before its guest has booted', async ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const planPath = join(folder, 'nobody.yaml');
+    writeFileSync(planPath, "duration: 10s\nfaults:\n  - 'virtio-blk-7: crash every 1s'\n");
+    const exec = vi.spyOn(Session.prototype, 'exec');
+    try {
+      const run = chaos({ planPath, reportFolder: join(folder, 'nobody') });
+      await expect(run).rejects.toThrow('there is no actor virtio-blk-7');
+      expect(exec).not.toHaveBeenCalled();
+    } finally {
+      exec.mockRestore();
+    }
   });
 
   it('a guest checks itself under faults of every restartable actor, and the report tells', async ({
