@@ -20,7 +20,7 @@ interface Turns {
 }
 
 const LANES: Readonly<Record<Lane, Turns>> = {
-  deadly: { cells: 5, gapMs: 400, gapMsOf: { vcpu: 4000, chipset: 1500, compiler: 1000, uart: 800 } },
+  deadly: { cells: 5, gapMs: 300, gapMsOf: { vcpu: 4000, chipset: 1500, compiler: 1000, uart: 800 } },
   // All of them strike once as a driver comes and goes.
   driver: { cells: 20, gapMs: 100 },
   mild: { cells: 4, gapMs: 20 },
@@ -59,7 +59,7 @@ export class StrikeTally {
     const kinds = [...new Set(this.#cells.map((cell) => cell.kind))];
     return kinds.flatMap((kind) => {
       const ofKind = this.#cells.filter((cell) => cell.kind === kind);
-      const deaths = ofKind.some((cell) => laneOf(cell) === dying) ? dying : 'deadly';
+      const deaths = ofKind.some((cell) => open.has(cell) && laneOf(cell) === dying) ? dying : 'deadly';
       return ([deaths, 'mild'] as const).flatMap((lane) => {
         const ranked = ofKind
           .filter((cell) => laneOf(cell) === lane)
