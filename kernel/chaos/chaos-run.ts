@@ -53,7 +53,7 @@ const QUIET_CONSOLE = 'echo 0 4 0 7 >/proc/sys/kernel/printk';
 const SPARE_BYTES = 2 ** 20;
 
 /** Runs once. Rejects only when there is no guest to run. `signal` ends the guest, and so the run. */
-export async function runChaos(
+async function runChaos(
   plan: ChaosPlan,
   seed: number,
   workload: Workload,
@@ -98,6 +98,24 @@ export async function runChaos(
   } finally {
     stops.close();
     rmSync(folder, { recursive: true });
+  }
+}
+
+/** As {@link runChaos}; undefined when `signal` cut it short. */
+export async function runUnlessAborted(
+  plan: ChaosPlan,
+  seed: number,
+  workload: Workload,
+  signal: AbortSignal | undefined,
+): Promise<ChaosRun | undefined> {
+  const isAborted = (): boolean => signal?.aborted ?? false;
+  if (isAborted()) return undefined;
+  try {
+    const run = await runChaos(plan, seed, workload, signal);
+    return isAborted() ? undefined : run;
+  } catch (error) {
+    if (isAborted()) return undefined;
+    throw error;
   }
 }
 

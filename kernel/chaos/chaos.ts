@@ -1,6 +1,6 @@
 // `troupe chaos` as a library call: many runs of one plan, each with a seed of its own, and the report over them.
 import { TroupeError } from '#shared/base/error.js';
-import { describeFaults, runChaos, type ChaosRun } from './chaos-run.js';
+import { describeFaults, runUnlessAborted, type ChaosRun } from './chaos-run.js';
 import { readChaosPlan } from './chaos-plan.js';
 import { writeReport, type ChaosReport } from './chaos-report.js';
 import { summarize } from './chaos-summary.js';
@@ -38,7 +38,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   for (let i = 0; i < (options.runs ?? 1); i++) {
     const runStartedMs = performance.now();
     if (runStartedMs - startedMs + longestMs > (options.withinMs ?? Infinity)) break;
-    const run = await runUnlessAborted((firstSeed + i) >>> 0);
+    const run = await runUnlessAborted(plan, (firstSeed + i) >>> 0, workload, options.signal);
     if (run === undefined) break;
     longestMs = Math.max(longestMs, performance.now() - runStartedMs);
     runs.push(run);
@@ -47,18 +47,6 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
     if (options.reportFolder !== undefined) writeReport(options.reportFolder, report());
   }
   return report();
-
-  async function runUnlessAborted(seed: number): Promise<ChaosRun | undefined> {
-    const isAborted = (): boolean => options.signal?.aborted ?? false;
-    if (isAborted()) return undefined;
-    try {
-      const run = await runChaos(plan, seed, workload, options.signal);
-      return isAborted() ? undefined : run;
-    } catch (error) {
-      if (isAborted()) return undefined;
-      throw error;
-    }
-  }
 
   function report(): ChaosReport {
     const faults = describeFaults(plan);

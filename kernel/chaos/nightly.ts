@@ -2,9 +2,10 @@
 // time is up. A run takes some cells of every kind of actor, drawn by its seed, which take turns in striking.
 import { parseArgs } from 'node:util';
 import { createPrng } from '#shared/base/prng.js';
+import { abortOnSignals } from '../cli/abort-on-signals.js';
 import type { ChaosPlan } from './chaos-plan.js';
 import { writeReport } from './chaos-report.js';
-import { runChaos, type ChaosRun } from './chaos-run.js';
+import { runUnlessAborted, type ChaosRun } from './chaos-run.js';
 import { summarize } from './chaos-summary.js';
 import { cellName, killMatrix, type MatrixCell } from './kill-matrix.js';
 import { StrikeTally, planStrikes } from './strike-tally.js';
@@ -23,6 +24,8 @@ export interface NightlyOptions {
   readonly seconds: number;
   readonly reportFolder: string;
   readonly say: (line: string) => void;
+  /** Ends the run that is under way, which then does not count. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface NightlyResult {
@@ -50,7 +53,13 @@ export async function runNightly(options: NightlyOptions): Promise<NightlyResult
     const open = tally.open(options.strikes).length;
     if (open === 0 && faults >= options.faults) break;
     const drawn = tally.draw(options.strikes, prng.below);
-    const run = await runChaos(planOf(drawn, options), (options.seed + i) >>> 0, workload);
+    const run = await runUnlessAborted(
+      planOf(drawn, options),
+      (options.seed + i) >>> 0,
+      workload,
+      options.signal,
+    );
+    if (run === undefined) break;
     runs.push(run);
     tally.add(drawn, run.events);
     const summary = summarize(runs);
@@ -103,6 +112,7 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
       report: { type: 'string', default: '.tmp/chaos-nightly' },
     },
   });
+  const { signal, exitCode } = abortOnSignals();
   const result = await runNightly({
     seed: Number(values.seed),
     withinMs: Number(values.hours) * 3_600_000,
@@ -112,6 +122,7 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
     seconds: Number(values.seconds),
     reportFolder: values.report,
     say: (line) => process.stdout.write(`${line}\n`),
+    signal,
   });
   const failed = result.runs.filter((run) => !run.passed).length;
   process.stdout.write(
@@ -119,5 +130,5 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
       `${result.wanting.length} cells were struck less than ${values.strikes} times:\n` +
       result.wanting.map((name) => `  ${name}: ${result.strikes.get(name) ?? 0}\n`).join(''),
   );
-  return failed === 0 ? 0 : 1;
+  return exitCode() ?? (failed === 0 ? 0 : 1);
 }

@@ -1,5 +1,6 @@
 // `troupe chaos`: runs guests under a fault plan while a workload in them checks itself, and reports.
 import { parseArgs } from 'node:util';
+import { abortOnSignals } from './abort-on-signals.js';
 import { TroupeError, chaos as runPlan, type ChaosRun } from '../index.js';
 
 export const CHAOS_HELP = `usage: troupe chaos --plan FILE [--runs N] [--report DIR] [--seed N]
@@ -61,20 +62,6 @@ export async function chaos(argv: readonly string[]): Promise<number> {
       `(p50 ${p50.toFixed(0)} ms, p99 ${p99.toFixed(0)} ms, longest ${max.toFixed(0)} ms); report in ${values.report}\n`,
   );
   return exitCode() ?? (summary.passed === summary.runs ? 0 : 1);
-}
-
-const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
-
-/** The first signal ends the run that is under way and lets it clean up; a second one ends the process. */
-function abortOnSignals(): { readonly signal: AbortSignal; exitCode(): number | undefined } {
-  const controller = new AbortController();
-  let code: number | undefined;
-  for (const [name, number] of Object.entries(SIGNALS))
-    process.once(name, () => {
-      code = 128 + number;
-      controller.abort();
-    });
-  return { signal: controller.signal, exitCode: () => code };
 }
 
 function showRun(run: ChaosRun, index: number): void {

@@ -14,6 +14,7 @@ import { runNightly } from '#kernel/chaos/nightly.js';
 import { Session } from '#kernel/session.js';
 import { TroupeError } from '#shared/base/error.js';
 
+const NIGHTLY = fileURLToPath(new URL('../../scripts/chaos-nightly.mjs', import.meta.url));
 const TROUPE = fileURLToPath(new URL('../../bin/troupe.js', import.meta.url));
 const SEED = Number(process.env['TROUPE_CHAOS_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 /** Of the share of the matrix. */
@@ -50,19 +51,30 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('chaos', () => {
-  it('ends on Ctrl-C with 130 and leaves nothing behind but what it reported', async ({ skip }) => {
-    if (missing !== undefined) skip(missing);
-    const planPath = join(folder, 'endless.yaml');
-    const place = mkdtempSync(join(folder, 'tmp-'));
-    writeFileSync(planPath, "duration: 10m\nfaults:\n  - 'virtio-rng: crash every 1s'\n");
-    const args = [TROUPE, 'chaos', '--plan', planPath, '--report', join(folder, 'endless')];
-    const child = spawn(process.execPath, args, { env: { ...process.env, TMPDIR: place }, stdio: 'ignore' });
-    await vi.waitUntil(() => readdirSync(place).length > 0, { timeout: 60_000, interval: 100 });
-    await delay(3000); // somewhere in its boot
-    child.kill('SIGINT');
-    expect(await once(child, 'exit')).toEqual([130, null]);
-    expect(readdirSync(place)).toEqual([]);
-  });
+  it.for([
+    ['troupe chaos', [TROUPE, 'chaos', '--plan', 'endless.yaml']],
+    ['npm run chaos:nightly', [NIGHTLY, '--kinds', 'uart']],
+  ] as const)(
+    '%s ends on Ctrl-C with 130 and leaves nothing behind but what it reported',
+    async ([name, args], { skip }) => {
+      if (missing !== undefined) skip(missing);
+      writeFileSync(
+        join(folder, 'endless.yaml'),
+        "duration: 10m\nfaults:\n  - 'virtio-rng: crash every 1s'\n",
+      );
+      const place = mkdtempSync(join(folder, 'tmp-'));
+      const child = spawn(process.execPath, [...args, '--report', 'endless'], {
+        ...{ cwd: folder, stdio: 'ignore' },
+        env: { ...process.env, TMPDIR: place },
+      });
+      const isBooting = (): boolean => readdirSync(place).some((entry) => entry.startsWith('troupe-chaos-'));
+      await vi.waitUntil(isBooting, { timeout: 60_000, interval: 100 });
+      await delay(3000); // somewhere in its boot
+      child.kill('SIGINT');
+      expect(await once(child, 'exit'), name).toEqual([130, null]);
+      expect(readdirSync(place)).toEqual([]);
+    },
+  );
 
   it('refuses a fault of nobody before its guest has booted', async ({ skip }) => {
     if (missing !== undefined) skip(missing);
