@@ -20,7 +20,8 @@ import {
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
 import { shapeOf, type ShapeVariant } from './handler-catalogue.js';
 import { type AddressForm, shapeName } from './handler-shape.js';
-import { type InstructionForm, instructionForms } from './instruction-form.js';
+import { FactsTable, type InstructionFacts, operandKind, operandRegister } from './instruction-facts.js';
+import type { InstructionForm } from './instruction-form.js';
 import { HANDLER_UNDEFINED, shapeIndex } from './interpreter-module.js';
 import {
   RECORD_BASE,
@@ -84,35 +85,18 @@ const codeBits = (mode: number): 16 | 32 | 64 => {
   }
 };
 
-/** What the block decoder needs to know of an instruction it wrote. */
-export interface WrittenInstruction {
-  readonly form: InstructionForm | undefined;
-  readonly entry: SemanticsEntry | undefined;
-}
-
 /** Finds handlers and writes records; one for each vCPU, since it caches. */
 export class RecordWriter {
-  readonly #table: SemanticsTable;
   readonly #indexByName = new Map<string, number>();
   readonly #handlerByVariant = new Map<number, number>();
-  readonly #forms = instructionForms();
+  readonly facts: FactsTable;
   readonly #view: DataView;
 
   /** `view` covers the arena; `shapes` is the module's list. */
   constructor(view: DataView, table: SemanticsTable, shapes: readonly string[]) {
     this.#view = view;
-    this.#table = table;
+    this.facts = new FactsTable(table);
     shapes.forEach((name, i) => this.#indexByName.set(name, shapeIndex(i)));
-  }
-
-  form(code: number): InstructionForm | undefined {
-    // RDSSP is a reserved NOP on a CPU without shadow stacks.
-    if (code === Code.Rdsspd_r32 || code === Code.Rdsspq_r64) return this.#forms.get(Code.Nopd);
-    return this.#forms.get(code);
-  }
-
-  entry(form: InstructionForm | undefined): SemanticsEntry | undefined {
-    return form === undefined ? undefined : this.#table[form.mnemonic];
   }
 
   /**
@@ -123,28 +107,24 @@ export class RecordWriter {
     record: number,
     instruction: Instruction,
     mode: number,
-    ipOffset: number,
+    place: { readonly ipOffset: number; readonly length: number; readonly facts: InstructionFacts },
     options: { flagsDead: boolean; fusedCondition: number | undefined },
-  ): WrittenInstruction {
+  ): void {
     const view = this.#view;
-    const form = this.form(instruction.code);
-    const entry = this.entry(form);
+    const { form, entry } = place.facts;
     // Equal code gives equal records: what the instruction does not use is zero.
-    for (let word = 0; word < RECORD_BYTES; word += 4) view.setInt32(record + word, 0, true);
-    view.setUint16(record + RECORD_IP_OFFSET, ipOffset, true);
-    view.setUint8(record + RECORD_LENGTH, instruction.length);
+    for (let at = 0; at < RECORD_BYTES; at += 8) view.setFloat64(record + at, 0, true);
+    view.setUint16(record + RECORD_IP_OFFSET, place.ipOffset, true);
+    view.setUint8(record + RECORD_LENGTH, place.length);
     view.setUint8(record + RECORD_INSTRUCTIONS, 1);
     if (form === undefined || entry === undefined) {
       view.setUint32(record + RECORD_HANDLER, HANDLER_UNDEFINED, true);
-      return { form: undefined, entry: undefined };
+      return;
     }
-    const address = this.#writeOperands(record, instruction, form, mode);
-    view.setUint32(
-      record + RECORD_HANDLER,
-      this.#handler(instruction, form, entry, address, mode, options),
-      true,
-    );
-    return { form, entry };
+    const address = this.#writeOperands(record, instruction, place.facts, form, mode);
+    const addressBits = addressBitsFor(instruction, place.facts, codeBits(mode));
+    const handler = this.#handler(instruction, form, entry, address, addressBits, mode, options);
+    view.setUint32(record + RECORD_HANDLER, handler, true);
   }
 
   #handler(
@@ -152,6 +132,7 @@ export class RecordWriter {
     form: InstructionForm,
     entry: SemanticsEntry,
     address: AddressForm | undefined,
+    addressBits: 16 | 32 | 64,
     mode: number,
     options: { flagsDead: boolean; fusedCondition: number | undefined },
   ): number {
@@ -163,7 +144,6 @@ export class RecordWriter {
           ? 2
           : 0;
     const lock = form.lockable && instruction.hasLockPrefix ? 1 : 0;
-    const addressBits = stringAddressBits(instruction, form, codeBits(mode));
     const modeKey =
       (mode & (MODE_CODE_MASK | MODE_STACK32)) * 3 + (addressBits === 64 ? 2 : addressBits === 32 ? 1 : 0);
     let key = form.code * 7 + addressNumber(address);
@@ -193,6 +173,7 @@ export class RecordWriter {
   #writeOperands(
     record: number,
     instruction: Instruction,
+    facts: InstructionFacts,
     form: InstructionForm,
     mode: number,
   ): AddressForm | undefined {
@@ -202,14 +183,15 @@ export class RecordWriter {
     let address: AddressForm | undefined;
     view.setUint8(
       record + RECORD_SEGMENT,
-      instruction.isStackInstruction ? 2 : segmentNumber(instruction.memorySegment),
+      facts.isStackInstruction ? 2 : segmentNumber(instruction.memorySegment),
     );
     for (const index of form.operandIndexes) {
-      switch (instruction.opKind(index)) {
+      switch (operandKind(instruction, index)) {
         case OpKind.Register: {
           // A third register (CL of SHLD, XMM0 of BLENDV) is implicit.
           const field = registers === 0 ? RECORD_REGISTER0 : RECORD_REGISTER1;
-          if (registers++ < 2) view.setUint16(record + field, FIELD[instruction.opRegister(index)]!, true);
+          if (registers++ < 2)
+            view.setUint16(record + field, FIELD[operandRegister(instruction, index)]!, true);
           break;
         }
         case OpKind.Memory:
@@ -228,12 +210,7 @@ export class RecordWriter {
           view.setUint32(record + RECORD_IMMEDIATE + 4, instruction.farBranchSelector, true);
           break;
         default:
-          if (immediates++ === 0)
-            view.setBigUint64(
-              record + RECORD_IMMEDIATE,
-              BigInt.asUintN(64, instruction.immediate(index)),
-              true,
-            );
+          if (immediates++ === 0) this.#writeImmediate(record, instruction, index);
           else
             view.setInt32(
               record + RECORD_DISPLACEMENT,
@@ -243,6 +220,32 @@ export class RecordWriter {
       }
     }
     return address;
+  }
+
+  /** Sign- or zero-extended to 64 bits. */
+  #writeImmediate(record: number, instruction: Instruction, index: number): void {
+    const view = this.#view;
+    let low: number;
+    switch (operandKind(instruction, index)) {
+      case OpKind.Immediate8:
+        low = instruction.immediate8;
+        break;
+      case OpKind.Immediate8to16:
+      case OpKind.Immediate8to32:
+      case OpKind.Immediate8to64:
+        low = instruction.immediate8to32;
+        break;
+      case OpKind.Immediate32to64:
+        low = instruction.immediate32 | 0;
+        break;
+      default: {
+        const wide = BigInt.asUintN(64, instruction.immediate(index));
+        view.setBigUint64(record + RECORD_IMMEDIATE, wide, true);
+        return;
+      }
+    }
+    view.setInt32(record + RECORD_IMMEDIATE, low, true);
+    view.setInt32(record + RECORD_IMMEDIATE + 4, low >> 31, true);
   }
 
   #writeAddress(record: number, instruction: Instruction, mode: number): AddressForm {
@@ -292,14 +295,14 @@ function addressBitsOf(instruction: Instruction): 16 | 32 | 64 {
   return instruction.memoryDisplSize === 2 ? 16 : instruction.memoryDisplSize === 4 ? 32 : 64;
 }
 
-/** String instructions name their pointers by operand kind, counters and the rest by their Code. */
-function stringAddressBits(
+/** String instructions name their pointers by operand kind, counters by their Code. */
+function addressBitsFor(
   instruction: Instruction,
-  form: InstructionForm,
+  { form, impliesMemory, counterBits }: InstructionFacts,
   mode: 16 | 32 | 64,
 ): 16 | 32 | 64 {
-  for (let i = 0; i < instruction.opCount; i++) {
-    switch (instruction.opKind(i)) {
+  for (let i = 0; impliesMemory && i < instruction.opCount; i++) {
+    switch (operandKind(instruction, i)) {
       case OpKind.MemorySegSI:
       case OpKind.MemoryESDI:
       case OpKind.MemorySegDI:
@@ -315,10 +318,8 @@ function stringAddressBits(
       default:
     }
   }
-  if (/^Jcxz|_CX$/.test(form.name)) return 16;
-  if (/^Jecxz|_ECX$/.test(form.name)) return 32;
-  if (/^Jrcxz|_RCX$/.test(form.name)) return 64;
-  if (form.mnemonic === 'Xlatb') return addressBitsOf(instruction);
+  if (counterBits !== 0) return counterBits;
+  if (form?.mnemonic === 'Xlatb') return addressBitsOf(instruction);
   return mode;
 }
 

@@ -3,9 +3,8 @@
 
 import type iced from 'iced-x86';
 import { ICED } from '#shared/x86/iced.js';
-import { isFusible } from '#shared/translate/handler-catalogue.js';
 import { DECODER_OPTIONS } from '#shared/translate/instruction-form.js';
-import type { SemanticsEntry } from '#shared/translate/emitter.js';
+import { type InstructionFacts, operandKind } from '#shared/translate/instruction-facts.js';
 import {
   HANDLER_COUNT,
   HANDLER_HEAT,
@@ -24,7 +23,7 @@ import {
 import type { RecordWriter } from '#shared/translate/record-writer.js';
 import { MODE_16, MODE_32, MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
 
-const { Code, Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register } = ICED;
+const { Code, Decoder, DecoderError, Instruction, OpKind, Register } = ICED;
 
 /** Instructions in a block at most; a record each, and two for a branch. */
 const MAX_INSTRUCTIONS = 64;
@@ -40,10 +39,12 @@ export interface DecodedBlock {
   readonly bytes: number;
 }
 
-interface Pending {
+interface Decoded {
   readonly instruction: iced.Instruction;
+  readonly facts: InstructionFacts;
+  /** Distance from the block's start. */
   readonly ipOffset: number;
-  readonly entry: SemanticsEntry | undefined;
+  readonly length: number;
 }
 
 export class BlockDecoder {
@@ -51,6 +52,8 @@ export class BlockDecoder {
   readonly #writer: RecordWriter;
   readonly #heat: number;
   readonly #counts: boolean;
+  /** Decoded into again and again: an object of iced-x86's is dear to make. */
+  readonly #instructions: iced.Instruction[] = [];
 
   /** `heat`: executions after which a block asks to be compiled; 0 for never. `counts`: blocks count their instructions. */
   constructor(view: DataView, writer: RecordWriter, heat: number, counts = false) {
@@ -76,38 +79,32 @@ export class BlockDecoder {
     const decoder = new Decoder(bits, code, DECODER_OPTIONS);
     decoder.ip = 0n;
     const single = (mode & MODE_SINGLE) !== 0;
-    const instructions: Pending[] = [];
+    const instructions: Decoded[] = [];
     let bytes = 0;
     let ended = false;
     try {
       while (!ended && instructions.length < (single ? 1 : limit)) {
-        const instruction = new Instruction();
+        const instruction = (this.#instructions[instructions.length] ??= new Instruction());
         decoder.decodeOut(instruction);
-        if (decoder.lastError === DecoderError.NoMoreBytes) {
-          instruction.free();
+        const facts = this.#writer.facts.of(instruction);
+        if (facts.code === Code.INVALID && decoder.lastError === DecoderError.NoMoreBytes) {
           if (code.length - bytes >= MAX_INSTRUCTION_BYTES) break;
           if (instructions.length === 0) return undefined;
           break;
         }
-        const form = this.#writer.form(instruction.code);
-        const entry = this.#writer.entry(form);
-        instructions.push({ instruction, ipOffset: bytes, entry });
-        bytes += instruction.length;
-        ended =
-          entry === undefined ||
-          entry.endsBlock === true ||
-          instruction.flowControl !== FlowControl.Next ||
-          loadsSystemRegister(instruction);
+        const { length } = instruction;
+        instructions.push({ instruction, facts, ipOffset: bytes, length });
+        bytes += length;
+        ended = facts.endsBlock || (facts.mayLoadSystemRegister && loadsSystemRegister(instruction));
       }
       return { slots: this.#write(instructions, mode, record, bytes, ended, single, drops), bytes };
     } finally {
-      for (const { instruction } of instructions) instruction.free();
       decoder.free();
     }
   }
 
   #write(
-    instructions: readonly Pending[],
+    instructions: readonly Decoded[],
     mode: number,
     record: number,
     bytes: number,
@@ -119,19 +116,18 @@ export class BlockDecoder {
     if (this.#counts) this.#writeCount(record + slot++ * RECORD_BYTES, instructions.length);
     const long = (mode & MODE_CODE_MASK) === MODE_64;
     for (let i = 0; i < instructions.length; i++) {
-      const { instruction, ipOffset, entry } = instructions[i]!;
+      const decoded = instructions[i]!;
+      const { instruction, facts } = decoded;
       const at = record + slot * RECORD_BYTES;
       const next = instructions[i + 1];
-      const fused =
-        long && !single && next !== undefined ? this.#fuse(at, instruction, ipOffset, next, mode) : false;
-      if (fused) return slot + 2;
-      const flagsDead = entry?.overwritesFlags === true && this.#flagsDie(instructions, i);
-      this.#writer.write(at, instruction, mode, ipOffset, { flagsDead, fusedCondition: undefined });
+      if (long && !single && next !== undefined && this.#fuse(at, decoded, next, mode)) return slot + 2;
+      const flagsDead = facts.entry?.overwritesFlags === true && this.#flagsDie(instructions, i);
+      this.#writer.write(at, instruction, mode, decoded, { flagsDead, fusedCondition: undefined });
       slot++;
-      if (entry !== undefined && hasNearTarget(instruction)) {
-        this.#writeLinks(at, instruction, ipOffset);
+      if (facts.branches && facts.entry !== undefined && hasNearTarget(instruction)) {
+        this.#writeLinks(at, decoded);
         slot++;
-      } else if (long && isIndirect(instruction)) this.#clear(record + slot++ * RECORD_BYTES);
+      } else if (long && facts.indirect) this.#clear(record + slot++ * RECORD_BYTES);
     }
     if (!ended || single) slot += this.#writeEnd(record + slot * RECORD_BYTES, bytes, single);
     return slot;
@@ -173,35 +169,34 @@ export class BlockDecoder {
     for (let word = 0; word < RECORD_BYTES; word += 4) this.#view.setInt32(slot + word, 0, true);
   }
 
-  #writeLinks(at: number, instruction: iced.Instruction, ipOffset: number): void {
+  #writeLinks(at: number, { instruction, ipOffset, length }: Decoded): void {
     const view = this.#view;
     this.#clear(at + RECORD_BYTES);
     view.setInt32(at + LINK_TAKEN_DELTA, targetDelta(instruction), true);
-    view.setInt32(at + LINK_NEXT_DELTA, ipOffset + instruction.length, true);
+    view.setInt32(at + LINK_NEXT_DELTA, ipOffset + length, true);
   }
 
   /** Writes CMP/TEST + Jcc as one record; false when they do not fuse. */
-  #fuse(at: number, first: iced.Instruction, ipOffset: number, next: Pending, mode: number): boolean {
-    const form = this.#writer.form(first.code);
-    if (form === undefined || !isFusible(form) || !next.instruction.isJccShortOrNear) return false;
-    const cc = conditionOf(next.instruction);
-    if (cc < 0) return false;
-    this.#writer.write(at, first, mode, ipOffset, { flagsDead: false, fusedCondition: cc });
+  #fuse(at: number, first: Decoded, next: Decoded, mode: number): boolean {
+    const fusedCondition = next.facts.condition;
+    if (!first.facts.fusible || fusedCondition < 0) return false;
+    this.#writer.write(at, first.instruction, mode, first, { flagsDead: false, fusedCondition });
     if (this.#view.getUint32(at + RECORD_HANDLER, true) === 1) return false;
     this.#view.setUint8(at + RECORD_INSTRUCTIONS, 2);
-    this.#writeLinks(at, next.instruction, next.ipOffset);
+    this.#writeLinks(at, next);
     return true;
   }
 
   /** Whether all flags that instruction `i` writes are overwritten later in the block before a read, a fault or a way out. */
-  #flagsDie(instructions: readonly Pending[], i: number): boolean {
+  #flagsDie(instructions: readonly Decoded[], i: number): boolean {
     for (let j = i + 1; j < instructions.length; j++) {
-      const { instruction, entry } = instructions[j]!;
+      const { instruction, facts } = instructions[j]!;
+      const { entry } = facts;
       if (entry === undefined || entry.endsBlock === true) return false;
       if (instruction.rflagsRead !== 0) return false;
-      if (mayFault(instruction)) return false;
+      if (mayFault(instruction, facts)) return false;
       if (entry.overwritesFlags === true) return true;
-      if (instruction.flowControl !== FlowControl.Next) return false;
+      if (facts.branches) return false;
       // Writers of some flags, and meanings that leave through helpers, keep it simple: the flags stay.
       if (instruction.rflagsModified !== 0) return false;
     }
@@ -215,21 +210,18 @@ export function heatAfter(heat: number, drops: number): number {
 }
 
 /** Memory operands and everything that is not plain register work may fault or leave the block. */
-function mayFault(instruction: iced.Instruction): boolean {
+function mayFault(instruction: iced.Instruction, facts: InstructionFacts): boolean {
+  if (facts.faults) return true;
   for (let i = 0; i < instruction.opCount; i++) {
-    const kind = instruction.opKind(i);
-    if (kind !== OpKind.Register && (kind < OpKind.Immediate8 || kind > OpKind.Immediate32to64)) {
-      return !(instruction.mnemonic === Mnemonic.Lea || instruction.mnemonic === Mnemonic.Nop);
-    }
+    const kind = operandKind(instruction, i);
+    if (kind !== OpKind.Register && (kind < OpKind.Immediate8 || kind > OpKind.Immediate32to64))
+      return !facts.onlyNamesMemory;
   }
-  return instruction.isPrivileged || instruction.isStackInstruction || FAULTING.has(instruction.mnemonic);
+  return false;
 }
-
-const FAULTING = new Set([Mnemonic.Div, Mnemonic.Idiv]);
 
 /** MOV and POP of a segment, control or debug register: their meanings end the block. */
 function loadsSystemRegister(instruction: iced.Instruction): boolean {
-  if (instruction.mnemonic !== Mnemonic.Mov && instruction.mnemonic !== Mnemonic.Pop) return false;
   if (instruction.op0Kind !== OpKind.Register) return false;
   const register = instruction.op0Register;
   return (
@@ -250,12 +242,6 @@ function modeBits(mode: number): 16 | 32 | 64 {
   }
 }
 
-/** Its record's second slot remembers targets. */
-function isIndirect({ flowControl, code }: iced.Instruction): boolean {
-  if (flowControl === FlowControl.IndirectBranch) return code === Code.Jmp_rm64;
-  return flowControl === FlowControl.IndirectCall && code === Code.Call_rm64;
-}
-
 function hasNearTarget(instruction: iced.Instruction): boolean {
   if (instruction.opCount === 0) return false;
   const kind = instruction.op0Kind;
@@ -268,27 +254,4 @@ function targetDelta(instruction: iced.Instruction): number {
   const bits =
     instruction.op0Kind === OpKind.NearBranch16 ? 16 : instruction.op0Kind === OpKind.NearBranch32 ? 32 : 64;
   return Number(BigInt.asIntN(32, BigInt.asIntN(bits, target)));
-}
-
-/** The condition code of a Jcc as encoded, −1 for others. */
-function conditionOf(instruction: iced.Instruction): number {
-  const name = ICED.Mnemonic[instruction.mnemonic]!;
-  return [
-    'Jo',
-    'Jno',
-    'Jb',
-    'Jae',
-    'Je',
-    'Jne',
-    'Jbe',
-    'Ja',
-    'Js',
-    'Jns',
-    'Jp',
-    'Jnp',
-    'Jl',
-    'Jge',
-    'Jle',
-    'Jg',
-  ].indexOf(name);
 }
