@@ -52,9 +52,11 @@ function isDeadly({ action }: MatrixCell): boolean {
   return action !== 'delay' && !MESSAGE_ACTIONS.has(action);
 }
 
-/** Cells of a kind that take turns in striking: those that leave the actor alive, those that end it, and those that end it where a
- * driver comes or goes, which the workload passes less often. */
-export type Lane = 'mild' | 'deadly' | 'driver';
+/**
+ * Cells of a kind that take turns in striking: those that leave the actor alive, those that end it, those that end it where a driver
+ * comes or goes, which the workload passes less often, and those that end the compiler, which is long in coming back.
+ */
+export type Lane = 'mild' | 'deadly' | 'driver' | 'compiler';
 
 const DRIVER_POINTS: ReadonlySet<FailpointName> = new Set([
   'status.written',
@@ -65,6 +67,7 @@ const DRIVER_POINTS: ReadonlySet<FailpointName> = new Set([
 
 export function laneOf(cell: MatrixCell): Lane {
   if (!isDeadly(cell)) return 'mild';
+  if (cell.kind === 'compiler') return 'compiler';
   return DRIVER_POINTS.has(cell.point) ? 'driver' : 'deadly';
 }
 

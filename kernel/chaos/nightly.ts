@@ -113,6 +113,7 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
     },
   });
   const { signal, exitCode } = abortOnSignals();
+  process.stdout.on('error', () => {}); // … | head
   const result = await runNightly({
     seed: Number(values.seed),
     withinMs: Number(values.hours) * 3_600_000,

@@ -4,8 +4,8 @@ import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import type { ActorEvent } from '../supervision/actor-event.js';
 import { cellName, cellRule, laneOf, type Lane, type MatrixCell } from './kill-matrix.js';
 
-/** One run in so many strikes at drivers that come and go; with other deaths of the same devices they would seldom get done. */
-const DRIVER_RUNS = 4;
+/** Lanes that have runs of their own, and one run in how many; with other deaths going on they would seldom get done. */
+const OWN_RUNS = { driver: 4, compiler: 5 } as const;
 /** Runs in which cells of a point take part without any being struck before the point counts as out of reach. */
 const VAIN_RUNS = 6;
 
@@ -20,15 +20,15 @@ const LANES: Readonly<Record<Lane, Turns>> = {
   deadly: { cells: 5, gapMs: 300 },
   // All of them strike once as a driver comes and goes.
   driver: { cells: 20, gapMs: 100 },
+  // Most of them wait for the next region that is asked for.
+  compiler: { cells: 15, gapMs: 200 },
   mild: { cells: 4, gapMs: 20 },
 };
-/** Kinds with few cells die less often, so that all have enough at about the same time, and a vCPU's death is dear. The compiler has
- * many cells wait for the next region that is asked for. */
+/** Kinds with few cells die less often, so that all have enough at about the same time, and a vCPU's death is dear. */
 const DEATHS_OF: Readonly<Record<string, Turns>> = {
   vcpu: { cells: 5, gapMs: 4000 },
   chipset: { cells: 5, gapMs: 1500 },
   uart: { cells: 5, gapMs: 800 },
-  compiler: { cells: 15, gapMs: 400 },
 };
 
 function turnsOf(kind: string, lane: Lane): Turns {
@@ -63,13 +63,12 @@ export class StrikeTally {
   /** The cells for one run, of each kind: those that were struck least, drawn among equals. */
   draw(least: number, below: (bound: number) => number): MatrixCell[] {
     const open = new Set(this.open(least));
-    const left = new Set([...open].map(laneOf));
-    const dying =
-      left.has('driver') && (!left.has('deadly') || below(DRIVER_RUNS) === 0) ? 'driver' : 'deadly';
+    const dying = this.#drawLane(open, below);
     const kinds = [...new Set(this.#cells.map((cell) => cell.kind))];
     return kinds.flatMap((kind) => {
       const ofKind = this.#cells.filter((cell) => cell.kind === kind);
-      const deaths = ofKind.some((cell) => open.has(cell) && laneOf(cell) === dying) ? dying : 'deadly';
+      const takesPart = ofKind.some((cell) => open.has(cell) && laneOf(cell) === dying);
+      const deaths = takesPart || dying === 'compiler' ? dying : 'deadly';
       return ([deaths, 'mild'] as const).flatMap((lane) => {
         const ranked = ofKind
           .filter((cell) => laneOf(cell) === lane)
@@ -80,6 +79,14 @@ export class StrikeTally {
         return this.#mix(ranked, turnsOf(kind, lane).cells);
       });
     });
+  }
+
+  /** Whose deaths a run is for. */
+  #drawLane(open: ReadonlySet<MatrixCell>, below: (bound: number) => number): Lane {
+    const left = new Set([...open].map(laneOf));
+    const own = (['driver', 'compiler'] as const).filter((lane) => left.has(lane));
+    const drawn = own.find((lane) => below(OWN_RUNS[lane]) === 0);
+    return drawn ?? (left.has('deadly') || own.length === 0 ? 'deadly' : own[below(own.length)]!);
   }
 
   /** Half of `count` at most were never struck, where there are others: they may be out of reach. */
