@@ -53,10 +53,10 @@ function isDeadly({ action }: MatrixCell): boolean {
 }
 
 /**
- * Cells of a kind that take turns in striking: those that leave the actor alive, those that end it, those that end it where a driver
- * comes or goes, which the workload passes less often, and those that end the compiler, which is long in coming back.
+ * Cells of a kind that take turns in striking: those that leave the actor alive; those that end a device; those that end one where its
+ * driver comes or goes, which the workload passes less often; and those that end what runs the guest's code.
  */
-export type Lane = 'mild' | 'deadly' | 'driver' | 'compiler';
+export type Lane = 'mild' | 'device' | 'driver' | 'engine';
 
 const DRIVER_POINTS: ReadonlySet<FailpointName> = new Set([
   'status.written',
@@ -67,8 +67,8 @@ const DRIVER_POINTS: ReadonlySet<FailpointName> = new Set([
 
 export function laneOf(cell: MatrixCell): Lane {
   if (!isDeadly(cell)) return 'mild';
-  if (cell.kind === 'compiler') return 'compiler';
-  return DRIVER_POINTS.has(cell.point) ? 'driver' : 'deadly';
+  if (cell.kind === 'vcpu' || cell.kind === 'compiler') return 'engine';
+  return DRIVER_POINTS.has(cell.point) ? 'driver' : 'device';
 }
 
 /** When a cell strikes. */

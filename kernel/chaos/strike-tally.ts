@@ -4,8 +4,8 @@ import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import type { ActorEvent } from '../supervision/actor-event.js';
 import { cellName, cellRule, laneOf, type Lane, type MatrixCell } from './kill-matrix.js';
 
-/** Lanes that have runs of their own, and one run in how many; with other deaths going on they would seldom get done. */
-const OWN_RUNS = { driver: 4, compiler: 5 } as const;
+/** One run in how many is for a lane; the others are for devices. With all kinds dying at once nobody would get much done. */
+const OWN_RUNS = { driver: 5, engine: 4 } as const;
 /** Runs in which cells of a point take part without any being struck before the point counts as out of reach. */
 const VAIN_RUNS = 6;
 
@@ -17,22 +17,22 @@ interface Turns {
 }
 
 const LANES: Readonly<Record<Lane, Turns>> = {
-  deadly: { cells: 5, gapMs: 300 },
+  device: { cells: 7, gapMs: 225 },
   // All of them strike once as a driver comes and goes.
   driver: { cells: 20, gapMs: 100 },
-  // Most of them wait for the next region that is asked for.
-  compiler: { cells: 15, gapMs: 200 },
+  // Most of the compiler's wait for the next region that is asked for.
+  engine: { cells: 15, gapMs: 200 },
   mild: { cells: 4, gapMs: 20 },
 };
 /** Kinds with few cells die less often, so that all have enough at about the same time, and a vCPU's death is dear. */
 const DEATHS_OF: Readonly<Record<string, Turns>> = {
-  vcpu: { cells: 5, gapMs: 4000 },
-  chipset: { cells: 5, gapMs: 1500 },
-  uart: { cells: 5, gapMs: 800 },
+  vcpu: { cells: 5, gapMs: 2000 },
+  chipset: { cells: 5, gapMs: 1000 },
+  uart: { cells: 5, gapMs: 500 },
 };
 
 function turnsOf(kind: string, lane: Lane): Turns {
-  return (lane === 'deadly' ? DEATHS_OF[kind] : undefined) ?? LANES[lane];
+  return (lane === 'mild' ? undefined : DEATHS_OF[kind]) ?? LANES[lane];
 }
 
 const FIRST_STRIKE_MS = 500;
@@ -67,9 +67,7 @@ export class StrikeTally {
     const kinds = [...new Set(this.#cells.map((cell) => cell.kind))];
     return kinds.flatMap((kind) => {
       const ofKind = this.#cells.filter((cell) => cell.kind === kind);
-      const takesPart = ofKind.some((cell) => open.has(cell) && laneOf(cell) === dying);
-      const deaths = takesPart || dying === 'compiler' ? dying : 'deadly';
-      return ([deaths, 'mild'] as const).flatMap((lane) => {
+      return this.#lanesOf(ofKind, dying, open).flatMap((lane) => {
         const ranked = ofKind
           .filter((cell) => laneOf(cell) === lane)
           .filter((cell) => open.has(cell) || this.strikes(cell) > 0)
@@ -84,9 +82,17 @@ export class StrikeTally {
   /** Whose deaths a run is for. */
   #drawLane(open: ReadonlySet<MatrixCell>, below: (bound: number) => number): Lane {
     const left = new Set([...open].map(laneOf));
-    const own = (['driver', 'compiler'] as const).filter((lane) => left.has(lane));
+    const own = (['driver', 'engine'] as const).filter((lane) => left.has(lane));
     const drawn = own.find((lane) => below(OWN_RUNS[lane]) === 0);
-    return drawn ?? (left.has('deadly') || own.length === 0 ? 'deadly' : own[below(own.length)]!);
+    return drawn ?? (left.has('device') || own.length === 0 ? 'device' : own[below(own.length)]!);
+  }
+
+  /** Lanes in which a kind's cells take part. While drivers come and go, vCPUs and the devices that have none die too. */
+  #lanesOf(ofKind: readonly MatrixCell[], dying: Lane, open: ReadonlySet<MatrixCell>): Lane[] {
+    const has = (lane: Lane): boolean => ofKind.some((cell) => open.has(cell) && laneOf(cell) === lane);
+    if (has(dying)) return [dying, 'mild'];
+    if (dying === 'driver' && ofKind[0]?.kind !== 'compiler') return ['device', 'engine', 'mild'];
+    return ['mild'];
   }
 
   /** Half of `count` at most were never struck, where there are others: they may be out of reach. */

@@ -175,7 +175,7 @@ static void *random_thread(void *argument) {
     for (ssize_t i = 1; i < n; i++) alike &= bytes[i] == bytes[0];
     if (n == (ssize_t)sizeof bytes && alike) violation("rng: bytes all alike", bytes[0], n);
     if (n > 0) atomic_fetch_add(&random_bytes, n);
-    usleep(20000);
+    usleep(5000);
   }
   return NULL;
 }
