@@ -1,6 +1,9 @@
 // `npm run chaos:nightly`: chaos runs over the kill matrix, until each cell was struck often enough and there were faults enough, or
 // time is up. A run takes some cells of every kind of actor, drawn by its seed, which take turns in striking.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { TroupeError } from '#shared/base/error.js';
 import { createPrng } from '#shared/base/prng.js';
 import { abortOnSignals } from '../cli/abort-on-signals.js';
 import type { ChaosPlan } from './chaos-plan.js';
@@ -23,51 +26,68 @@ export interface NightlyOptions {
   /** Of the workload in each run. */
   readonly seconds: number;
   readonly reportFolder: string;
+  /** What came of it before; the report is of this time's runs alone. */
+  readonly before?: NightlyTally | undefined;
   readonly say: (line: string) => void;
   /** Ends the run that is under way, which then does not count. */
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface NightlyResult {
-  readonly runs: readonly ChaosRun[];
+/** What a nightly run counts; the report's folder has it as tally.json. */
+export interface NightlyTally {
+  readonly runs: number;
+  readonly failed: number;
   readonly faults: number;
-  /** By cell; what the workload never reached is not there. */
-  readonly strikes: ReadonlyMap<string, number>;
+  readonly recoveries: number;
+  /** By cell. */
+  readonly strikes: Readonly<Record<string, number>>;
+}
+
+export interface NightlyResult extends NightlyTally {
+  /** Of this time's runs. */
+  readonly failures: readonly string[];
+  /** Cells that were struck less often than was wanted. */
   readonly wanting: readonly string[];
 }
 
-/** Short, since each hang takes two; a module's loading and a collection of garbage must fit into a fifth of it. */
-const HEARTBEAT_MS = 300;
+const NOTHING: NightlyTally = { runs: 0, failed: 0, faults: 0, recoveries: 0, strikes: {} };
+const TALLY_FILE = 'tally.json';
+
+/** Short, since each hang takes two of processor time; a collection of garbage must fit into a fifth of it. */
+const HEARTBEAT_MS = 150;
 /** Several kinds of actors die at once. */
 const SPARES = 3;
 
 export async function runNightly(options: NightlyOptions): Promise<NightlyResult> {
   const workload = await makeWorkload();
   const cells = killMatrix().filter(({ kind }) => options.kinds?.includes(kind) ?? true);
-  const tally = new StrikeTally(cells);
+  const before = options.before ?? NOTHING;
+  const tally = new StrikeTally(cells, before.strikes);
   const runs: ChaosRun[] = [];
   const startedMs = performance.now();
-  const prng = createPrng(options.seed);
-  let faults = 0;
-  for (let i = 0; performance.now() - startedMs < options.withinMs; i++) {
+  const prng = createPrng((options.seed + before.runs) >>> 0);
+  let counts = before;
+  while (performance.now() - startedMs < options.withinMs) {
     const open = tally.open(options.strikes).length;
-    if (open === 0 && faults >= options.faults) break;
+    if (open === 0 && counts.faults >= options.faults) break;
     const drawn = tally.draw(options.strikes, prng.below);
-    const run = await runUnlessAborted(
-      planOf(drawn, options),
-      (options.seed + i) >>> 0,
-      workload,
-      options.signal,
-    );
+    const seed = (options.seed + counts.runs) >>> 0;
+    const run = await runUnlessAborted(planOf(drawn, options), seed, workload, options.signal);
     if (run === undefined) break;
     runs.push(run);
     tally.add(drawn, run.events);
     const summary = summarize(runs);
-    faults = summary.faults;
+    counts = {
+      runs: before.runs + runs.length,
+      failed: before.failed + runs.length - summary.passed,
+      faults: before.faults + summary.faults,
+      recoveries: before.recoveries + summary.restarts,
+      strikes: { ...before.strikes, ...tally.all() },
+    };
     const minutes = ((performance.now() - startedMs) / 60_000).toFixed(1);
     options.say(
-      `run ${i + 1}, ${minutes} min: ${run.passed ? 'passed' : `FAILED: ${run.failures.join('; ')}`}; ` +
-        `${faults} faults, ${summary.restarts} recoveries so far, ${open} cells open`,
+      `run ${counts.runs}, ${minutes} min: ${run.passed ? 'passed' : `FAILED: ${run.failures.join('; ')}`}; ` +
+        `${counts.faults} faults, ${counts.recoveries} recoveries so far, ${open} cells open`,
     );
     if (!run.passed) options.say(`  seed ${run.seed}, cells ${drawn.map(cellName).join(', ')}`);
     writeReport(options.reportFolder, {
@@ -77,9 +97,13 @@ export async function runNightly(options: NightlyOptions): Promise<NightlyResult
       summary,
       runs: runs.filter((r) => !r.passed).slice(-50),
     });
+    writeFileSync(join(options.reportFolder, TALLY_FILE), `${JSON.stringify(counts, null, 2)}\n`);
   }
-  const strikes = new Map(cells.map((cell) => [cellName(cell), tally.strikes(cell)]));
-  return { runs, faults, strikes, wanting: tally.wanting(options.strikes).map(cellName) };
+  return {
+    ...counts,
+    failures: runs.flatMap((run) => run.failures),
+    wanting: tally.wanting(options.strikes).map(cellName),
+  };
 }
 
 function planOf(cells: readonly MatrixCell[], { seconds, seed }: NightlyOptions): ChaosPlan {
@@ -98,8 +122,18 @@ function planOf(cells: readonly MatrixCell[], { seconds, seed }: NightlyOptions)
   };
 }
 
-/** The command: hours, strikes and the like from its flags. Gives the exit code. */
+/** The command. Gives the exit code: 0 when all runs passed, 1 when one failed, 2 for a bad flag, 130 after Ctrl-C. */
 export async function nightlyMain(argv: readonly string[]): Promise<number> {
+  try {
+    return await runCommand(argv);
+  } catch (error) {
+    const hint = error instanceof TroupeError && error.hint !== undefined ? `; ${error.hint}` : '';
+    process.stderr.write(`troupe: ${error instanceof Error ? error.message : String(error)}${hint}\n`);
+    return 2;
+  }
+}
+
+async function runCommand(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -110,6 +144,7 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
       seconds: { type: 'string', default: '60' },
       seed: { type: 'string', default: `${Date.now() % 2 ** 31}` },
       report: { type: 'string', default: '.tmp/chaos-nightly' },
+      resume: { type: 'boolean', default: false },
     },
   });
   const { signal, exitCode } = abortOnSignals();
@@ -122,14 +157,34 @@ export async function nightlyMain(argv: readonly string[]): Promise<number> {
     kinds: values.kinds?.split(','),
     seconds: Number(values.seconds),
     reportFolder: values.report,
+    before: values.resume ? readTally(values.report) : undefined,
     say: (line) => process.stdout.write(`${line}\n`),
     signal,
   });
-  const failed = result.runs.filter((run) => !run.passed).length;
   process.stdout.write(
-    `${result.faults} faults in ${result.runs.length} runs, ${failed} failed; ` +
+    `${result.faults} faults in ${result.runs} runs, ${result.failed} failed; ` +
       `${result.wanting.length} cells were struck less than ${values.strikes} times:\n` +
-      result.wanting.map((name) => `  ${name}: ${result.strikes.get(name) ?? 0}\n`).join(''),
+      result.wanting.map((name) => `  ${name}: ${result.strikes[name] ?? 0}\n`).join(''),
   );
-  return exitCode() ?? (failed === 0 ? 0 : 1);
+  return exitCode() ?? (result.failed === 0 ? 0 : 1);
+}
+
+/** Throws TroupeError `file-unreadable`. */
+function readTally(folder: string): NightlyTally {
+  const path = join(folder, TALLY_FILE);
+  try {
+    const tally = JSON.parse(readFileSync(path, 'utf8')) as NightlyTally;
+    const numbers = [
+      tally.runs,
+      tally.failed,
+      tally.faults,
+      tally.recoveries,
+      ...Object.values(tally.strikes),
+    ];
+    if (!numbers.every(Number.isInteger)) throw new TypeError('counts are missing');
+    return tally;
+  } catch (cause) {
+    const hint = 'leave --resume out to begin anew';
+    throw new TroupeError('file-unreadable', `${path} has no nightly run to go on with`, hint, { cause });
+  }
 }

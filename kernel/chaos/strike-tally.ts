@@ -43,8 +43,15 @@ export class StrikeTally {
   /** By kind and point. */
   readonly #vain = new Map<string, number>();
 
-  constructor(cells: readonly MatrixCell[]) {
+  /** `before`: strikes by cell's name that count already. */
+  constructor(cells: readonly MatrixCell[], before: Readonly<Record<string, number>> = {}) {
     this.#cells = cells;
+    for (const name of cells.map(cellName)) this.#strikes.set(name, before[name] ?? 0);
+  }
+
+  /** By cell's name. */
+  all(): Record<string, number> {
+    return Object.fromEntries(this.#strikes);
   }
 
   strikes(cell: MatrixCell): number {

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DISK_THREADS = 2, MAX_THREADS = 128, BREATH_TURNS = 16, BREATH_US = 4000, HAMMER_NICE = 10 };
+enum { DISK_THREADS = 2, MAX_THREADS = 128, BREATH_TURNS = 16, BREATH_US = 10000, HAMMER_NICE = 10 };
 
 atomic_int stop;
 atomic_ullong serial_lines, driver_starts, codes, input_lines;
