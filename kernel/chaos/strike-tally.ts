@@ -7,7 +7,7 @@ import { cellName, cellRule, laneOf, type Lane, type MatrixCell } from './kill-m
 /** One run in how many is for a lane; the others are for devices. With all kinds dying at once nobody would get much done. */
 const OWN_RUNS = { driver: 5, engine: 4 } as const;
 /** Runs in which cells of a point take part without any being struck before the point counts as out of reach. */
-const VAIN_RUNS = 6;
+const VAIN_RUNS = 3;
 
 interface Turns {
   /** Of each kind in a run. */
@@ -94,11 +94,16 @@ export class StrikeTally {
     return drawn ?? (left.has('device') || own.length === 0 ? 'device' : own[below(own.length)]!);
   }
 
-  /** Lanes in which a kind's cells take part. While drivers come and go, vCPUs and the devices that have none die too. */
+  /**
+   * Lanes in which a kind's cells take part. While drivers come and go, vCPUs and the devices that have none die too; while what runs the
+   * guest's code dies, the kind of device does that has most left to do.
+   */
   #lanesOf(ofKind: readonly MatrixCell[], dying: Lane, open: ReadonlySet<MatrixCell>): Lane[] {
     const has = (lane: Lane): boolean => ofKind.some((cell) => open.has(cell) && laneOf(cell) === lane);
     if (has(dying)) return [dying, 'mild'];
-    if (dying === 'driver' && ofKind[0]?.kind !== 'compiler') return ['device', 'engine', 'mild'];
+    const kind = ofKind[0]?.kind;
+    if (dying === 'driver' && kind !== 'compiler') return ['device', 'engine', 'mild'];
+    if (dying === 'engine' && kind === mostLeft(open)) return ['device', 'mild'];
     return ['mild'];
   }
 
@@ -128,6 +133,13 @@ export class StrikeTally {
       if (reached.has(place)) this.#vain.delete(place);
       else this.#vain.set(place, (this.#vain.get(place) ?? 0) + 1);
   }
+}
+
+/** The kind that has most cells open in the devices' lane. */
+function mostLeft(open: ReadonlySet<MatrixCell>): string | undefined {
+  const left = new Map<string, number>();
+  for (const cell of open) if (laneOf(cell) === 'device') left.set(cell.kind, (left.get(cell.kind) ?? 0) + 1);
+  return [...left].sort((a, b) => b[1] - a[1])[0]?.[0];
 }
 
 function placeName({ kind, point }: MatrixCell): string {
