@@ -94,17 +94,13 @@ export class StrikeTally {
     return drawn ?? (left.has('device') || own.length === 0 ? 'device' : own[below(own.length)]!);
   }
 
-  /**
-   * Lanes in which a kind's cells take part. While drivers come and go, vCPUs and the devices that have none die too; while what runs the
-   * guest's code dies, the kind of device does that has most left to do.
-   */
+  /** Lanes in which a kind's cells take part. The kind of device that has most left to do dies in every run. */
   #lanesOf(ofKind: readonly MatrixCell[], dying: Lane, open: ReadonlySet<MatrixCell>): Lane[] {
     const has = (lane: Lane): boolean => ofKind.some((cell) => open.has(cell) && laneOf(cell) === lane);
-    if (has(dying)) return [dying, 'mild'];
-    const kind = ofKind[0]?.kind;
-    if (dying === 'driver' && kind !== 'compiler') return ['device', 'engine', 'mild'];
-    if (dying === 'engine' && kind === mostLeft(open)) return ['device', 'mild'];
-    return ['mild'];
+    const lanes: Lane[] = [];
+    if (has(dying)) lanes.push(dying);
+    if (dying !== 'device' && ofKind[0]?.kind === mostLeft(open)) lanes.push('device');
+    return [...lanes, 'mild'];
   }
 
   /** Half of `count` at most were never struck, where there are others: they may be out of reach. */
