@@ -4,8 +4,6 @@ import type { FaultRule } from '#shared/ipc/fault-plan.js';
 import type { ActorEvent } from '../supervision/actor-event.js';
 import { cellName, cellRule, laneOf, type Lane, type MatrixCell } from './kill-matrix.js';
 
-/** One run in how many is for a lane; the others are for devices. With all kinds dying at once nobody would get much done. */
-const OWN_RUNS = { driver: 5, engine: 4 } as const;
 /** Runs in which cells of a point take part without any being struck before the point counts as out of reach. */
 const VAIN_RUNS = 3;
 
@@ -19,7 +17,7 @@ interface Turns {
 const LANES: Readonly<Record<Lane, Turns>> = {
   device: { cells: 7, gapMs: 225 },
   // All of them strike once as a driver comes and goes.
-  driver: { cells: 20, gapMs: 100 },
+  driver: { cells: 20, gapMs: 150 },
   // Most of the compiler's wait for the next region that is asked for.
   engine: { cells: 15, gapMs: 200 },
   mild: { cells: 4, gapMs: 20 },
@@ -70,7 +68,9 @@ export class StrikeTally {
   /** The cells for one run, of each kind: those that were struck least, drawn among equals. */
   draw(least: number, below: (bound: number) => number): MatrixCell[] {
     const open = new Set(this.open(least));
-    const dying = this.#drawLane(open, below);
+    // With all kinds dying at once nobody would get much done: a run is for one lane, the more often the more is left of it.
+    const deaths = [...open].map(laneOf).filter((lane) => lane !== 'mild');
+    const dying = deaths.length === 0 ? 'device' : deaths[below(deaths.length)]!;
     const kinds = [...new Set(this.#cells.map((cell) => cell.kind))];
     return kinds.flatMap((kind) => {
       const ofKind = this.#cells.filter((cell) => cell.kind === kind);
@@ -84,14 +84,6 @@ export class StrikeTally {
         return this.#mix(ranked, turnsOf(kind, lane).cells);
       });
     });
-  }
-
-  /** Whose deaths a run is for. */
-  #drawLane(open: ReadonlySet<MatrixCell>, below: (bound: number) => number): Lane {
-    const left = new Set([...open].map(laneOf));
-    const own = (['driver', 'engine'] as const).filter((lane) => left.has(lane));
-    const drawn = own.find((lane) => below(OWN_RUNS[lane]) === 0);
-    return drawn ?? (left.has('device') || own.length === 0 ? 'device' : own[below(own.length)]!);
   }
 
   /** Lanes in which a kind's cells take part. The kind of device that has most left to do dies in every run. */
@@ -151,8 +143,9 @@ export function planStrikes(cells: readonly MatrixCell[], seconds: number): Faul
   }
   return [...lanes.values()].flatMap((lane) =>
     lane.map((cell, i) => {
-      const { gapMs } = turnsOf(cell.kind, laneOf(cell));
-      const everyMs = gapMs * lane.length;
+      const { cells: most, gapMs } = turnsOf(cell.kind, laneOf(cell));
+      // Not sooner where there are fewer: a device that dies whenever it is about to obey one write leaves its vCPU in that for ever.
+      const everyMs = gapMs * most;
       const times = Math.max(1, Math.floor((seconds * 1000 - FIRST_STRIKE_MS) / everyMs));
       return cellRule(cell, { atMs: FIRST_STRIKE_MS + i * gapMs, everyMs, times });
     }),
