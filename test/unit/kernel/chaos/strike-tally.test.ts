@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cellName, cellRule, killMatrix, laneOf, type MatrixCell } from '#kernel/chaos/kill-matrix.js';
-import { StrikeTally } from '#kernel/chaos/strike-tally.js';
+import { StrikeTally, planStrikes } from '#kernel/chaos/strike-tally.js';
 import type { ActorEvent } from '#kernel/supervision/actor-event.js';
 import { createPrng } from '#shared/base/prng.js';
 import { formatFault } from '#shared/ipc/fault-text.js';
@@ -43,6 +43,20 @@ describe('StrikeTally', () => {
         expect(wanting).toEqual(cells.filter((cell) => !inReach.has(cell)).map(cellName));
       }),
       { numRuns: 20 },
+    );
+  });
+});
+
+describe('planStrikes', () => {
+  // A device that dies whenever it is about to obey one write leaves the vCPU that writes in that for ever.
+  it('gives a device time to come back, however few cells take turns', () => {
+    const deadly = cells.filter((cell) => laneOf(cell) !== 'mild');
+    fc.assert(
+      fc.property(fc.subarray(deadly, { minLength: 1, maxLength: 20 }), (drawn) => {
+        const rules = planStrikes(drawn, 60);
+        expect(rules).toHaveLength(drawn.length);
+        for (const rule of rules) expect(rule.everyMs).toBeGreaterThanOrEqual(1500);
+      }),
     );
   });
 });
