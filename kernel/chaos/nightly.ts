@@ -1,5 +1,6 @@
 // `npm run chaos:nightly`: chaos runs over the kill matrix, until each cell was struck often enough and there were faults enough, or
-// time is up. A run takes some cells of every kind of actor, drawn by its seed, which take turns in striking.
+// time is up. A run takes some cells, drawn by its seed, which take turns in striking: deaths of one lane, and faults
+// that end nobody of every kind of actor.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -122,13 +123,14 @@ function planOf(cells: readonly MatrixCell[], { seconds, seed }: NightlyOptions)
   };
 }
 
-/** The command. Gives the exit code: 0 when all runs passed, 1 when one failed, 2 for a bad flag, 130 after Ctrl-C. */
+/** The command. Gives the exit code: 0 when all runs passed, 1 when one failed, 2 when there is nothing to resume, 130 after Ctrl-C. */
 export async function nightlyMain(argv: readonly string[]): Promise<number> {
   try {
     return await runCommand(argv);
   } catch (error) {
-    const hint = error instanceof TroupeError && error.hint !== undefined ? `; ${error.hint}` : '';
-    process.stderr.write(`troupe: ${error instanceof Error ? error.message : String(error)}${hint}\n`);
+    if (!(error instanceof TroupeError)) throw error; // ours to mend: with its stack
+    const hint = error.hint === undefined ? '' : `; ${error.hint}`;
+    process.stderr.write(`troupe: ${error.message}${hint}\n`);
     return 2;
   }
 }

@@ -37,6 +37,15 @@ export interface InstructionFacts {
   readonly counterBits: 0 | 16 | 32 | 64;
 }
 
+/** One instruction of a block. */
+export interface DecodedInstruction {
+  readonly instruction: iced.Instruction;
+  readonly facts: InstructionFacts;
+  /** Distance from the block's start. */
+  readonly ipOffset: number;
+  readonly length: number;
+}
+
 const CONDITIONS = [
   'Jo', 'Jno', 'Jb', 'Jae', 'Je', 'Jne', 'Jbe', 'Ja', 'Js', 'Jns', 'Jp', 'Jnp', 'Jl', 'Jge', 'Jle', 'Jg',
 ]; // prettier-ignore

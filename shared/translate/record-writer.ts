@@ -20,7 +20,13 @@ import {
 import type { SemanticsEntry, SemanticsTable } from './emitter.js';
 import { shapeOf, type ShapeVariant } from './handler-catalogue.js';
 import { type AddressForm, shapeName } from './handler-shape.js';
-import { FactsTable, type InstructionFacts, operandKind, operandRegister } from './instruction-facts.js';
+import {
+  type DecodedInstruction,
+  FactsTable,
+  type InstructionFacts,
+  operandKind,
+  operandRegister,
+} from './instruction-facts.js';
 import type { InstructionForm } from './instruction-form.js';
 import { HANDLER_UNDEFINED, shapeIndex } from './interpreter-module.js';
 import {
@@ -74,7 +80,8 @@ fillFields();
 
 const SCALE_LOG = [0, 0, 1, 0, 2, 0, 0, 0, 3];
 
-const codeBits = (mode: number): 16 | 32 | 64 => {
+/** Size of the code in a mode (MODE_* bits). */
+export const codeBits = (mode: number): 16 | 32 | 64 => {
   switch (mode & MODE_CODE_MASK) {
     case MODE_16:
       return 16;
@@ -100,29 +107,27 @@ export class RecordWriter {
   }
 
   /**
-   * Writes the record for `instruction` at arena offset `record`; `ipOffset` is its distance from the block's start.
-   * An unannounced instruction becomes #UD.
+   * Writes an instruction's record at arena offset `record`. An unannounced instruction becomes #UD.
    */
   write(
     record: number,
-    instruction: Instruction,
+    { instruction, facts, ipOffset, length }: DecodedInstruction,
     mode: number,
-    place: { readonly ipOffset: number; readonly length: number; readonly facts: InstructionFacts },
     options: { flagsDead: boolean; fusedCondition: number | undefined },
   ): void {
     const view = this.#view;
-    const { form, entry } = place.facts;
+    const { form, entry } = facts;
     // Equal code gives equal records: what the instruction does not use is zero.
     for (let at = 0; at < RECORD_BYTES; at += 8) view.setFloat64(record + at, 0, true);
-    view.setUint16(record + RECORD_IP_OFFSET, place.ipOffset, true);
-    view.setUint8(record + RECORD_LENGTH, place.length);
+    view.setUint16(record + RECORD_IP_OFFSET, ipOffset, true);
+    view.setUint8(record + RECORD_LENGTH, length);
     view.setUint8(record + RECORD_INSTRUCTIONS, 1);
     if (form === undefined || entry === undefined) {
       view.setUint32(record + RECORD_HANDLER, HANDLER_UNDEFINED, true);
       return;
     }
-    const address = this.#writeOperands(record, instruction, place.facts, form, mode);
-    const addressBits = addressBitsFor(instruction, place.facts, codeBits(mode));
+    const address = this.#writeOperands(record, instruction, facts, form, mode);
+    const addressBits = addressBitsFor(instruction, facts, codeBits(mode));
     const handler = this.#handler(instruction, form, entry, address, addressBits, mode, options);
     view.setUint32(record + RECORD_HANDLER, handler, true);
   }

@@ -4,7 +4,11 @@
 import type iced from 'iced-x86';
 import { ICED } from '#shared/x86/iced.js';
 import { DECODER_OPTIONS } from '#shared/translate/instruction-form.js';
-import { type InstructionFacts, operandKind } from '#shared/translate/instruction-facts.js';
+import {
+  type DecodedInstruction,
+  type InstructionFacts,
+  operandKind,
+} from '#shared/translate/instruction-facts.js';
 import {
   HANDLER_COUNT,
   HANDLER_HEAT,
@@ -20,8 +24,8 @@ import {
   RECORD_INSTRUCTIONS,
   RECORD_IP_OFFSET,
 } from '#shared/translate/op-record.js';
-import type { RecordWriter } from '#shared/translate/record-writer.js';
-import { MODE_16, MODE_32, MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
+import { type RecordWriter, codeBits } from '#shared/translate/record-writer.js';
+import { MODE_64, MODE_CODE_MASK, MODE_SINGLE } from '#shared/x86/cpu-state.js';
 
 const { Code, Decoder, DecoderError, Instruction, OpKind, Register } = ICED;
 
@@ -39,20 +43,12 @@ export interface DecodedBlock {
   readonly bytes: number;
 }
 
-interface Decoded {
-  readonly instruction: iced.Instruction;
-  readonly facts: InstructionFacts;
-  /** Distance from the block's start. */
-  readonly ipOffset: number;
-  readonly length: number;
-}
-
 export class BlockDecoder {
   readonly #view: DataView;
   readonly #writer: RecordWriter;
   readonly #heat: number;
   readonly #counts: boolean;
-  /** Decoded into again and again: an object of iced-x86's is dear to make. */
+  /** DecodedInstruction into again and again: an object of iced-x86's is dear to make. */
   readonly #instructions: iced.Instruction[] = [];
 
   /** `heat`: executions after which a block asks to be compiled; 0 for never. `counts`: blocks count their instructions. */
@@ -75,11 +71,10 @@ export class BlockDecoder {
     drops: number,
     limit = MAX_INSTRUCTIONS,
   ): DecodedBlock | undefined {
-    const bits = modeBits(mode);
-    const decoder = new Decoder(bits, code, DECODER_OPTIONS);
+    const decoder = new Decoder(codeBits(mode), code, DECODER_OPTIONS);
     decoder.ip = 0n;
     const single = (mode & MODE_SINGLE) !== 0;
-    const instructions: Decoded[] = [];
+    const instructions: DecodedInstruction[] = [];
     let bytes = 0;
     let ended = false;
     try {
@@ -104,7 +99,7 @@ export class BlockDecoder {
   }
 
   #write(
-    instructions: readonly Decoded[],
+    instructions: readonly DecodedInstruction[],
     mode: number,
     record: number,
     bytes: number,
@@ -122,7 +117,7 @@ export class BlockDecoder {
       const next = instructions[i + 1];
       if (long && !single && next !== undefined && this.#fuse(at, decoded, next, mode)) return slot + 2;
       const flagsDead = facts.entry?.overwritesFlags === true && this.#flagsDie(instructions, i);
-      this.#writer.write(at, instruction, mode, decoded, { flagsDead, fusedCondition: undefined });
+      this.#writer.write(at, decoded, mode, { flagsDead, fusedCondition: undefined });
       slot++;
       if (facts.branches && facts.entry !== undefined && hasNearTarget(instruction)) {
         this.#writeLinks(at, decoded);
@@ -169,7 +164,7 @@ export class BlockDecoder {
     for (let word = 0; word < RECORD_BYTES; word += 4) this.#view.setInt32(slot + word, 0, true);
   }
 
-  #writeLinks(at: number, { instruction, ipOffset, length }: Decoded): void {
+  #writeLinks(at: number, { instruction, ipOffset, length }: DecodedInstruction): void {
     const view = this.#view;
     this.#clear(at + RECORD_BYTES);
     view.setInt32(at + LINK_TAKEN_DELTA, targetDelta(instruction), true);
@@ -177,10 +172,10 @@ export class BlockDecoder {
   }
 
   /** Writes CMP/TEST + Jcc as one record; false when they do not fuse. */
-  #fuse(at: number, first: Decoded, next: Decoded, mode: number): boolean {
+  #fuse(at: number, first: DecodedInstruction, next: DecodedInstruction, mode: number): boolean {
     const fusedCondition = next.facts.condition;
     if (!first.facts.fusible || fusedCondition < 0) return false;
-    this.#writer.write(at, first.instruction, mode, first, { flagsDead: false, fusedCondition });
+    this.#writer.write(at, first, mode, { flagsDead: false, fusedCondition });
     if (this.#view.getUint32(at + RECORD_HANDLER, true) === 1) return false;
     this.#view.setUint8(at + RECORD_INSTRUCTIONS, 2);
     this.#writeLinks(at, next);
@@ -188,7 +183,7 @@ export class BlockDecoder {
   }
 
   /** Whether all flags that instruction `i` writes are overwritten later in the block before a read, a fault or a way out. */
-  #flagsDie(instructions: readonly Decoded[], i: number): boolean {
+  #flagsDie(instructions: readonly DecodedInstruction[], i: number): boolean {
     for (let j = i + 1; j < instructions.length; j++) {
       const { instruction, facts } = instructions[j]!;
       const { entry } = facts;
@@ -229,17 +224,6 @@ function loadsSystemRegister(instruction: iced.Instruction): boolean {
     (register >= Register.CR0 && register <= Register.CR15) ||
     (register >= Register.DR0 && register <= Register.DR15)
   );
-}
-
-function modeBits(mode: number): 16 | 32 | 64 {
-  switch (mode & MODE_CODE_MASK) {
-    case MODE_16:
-      return 16;
-    case MODE_32:
-      return 32;
-    default:
-      return 64;
-  }
 }
 
 function hasNearTarget(instruction: iced.Instruction): boolean {
