@@ -75,7 +75,7 @@ export function createCompiler(ctx: ActorContext): ActorBehaviour {
   const store = new CodeStore({
     shapes: () => new ShapeIndex(SEMANTICS, shapes),
     routines: ROUTINES,
-    warm: createWarmer(ctx.memory),
+    warm: createWarmer(ctx.memory, ctx.beat),
     beat: ctx.beat,
     onHead: (head) => heads.add(head),
     limitBytes: STORE_BYTES,
@@ -220,5 +220,5 @@ function createNamer(symbolsPath: string | undefined): (address: bigint) => stri
 
 function openCache(ctx: ActorContext, folder: string, engineVersion: string) {
   const complain = (reason: string): void => ctx.log.debug({ reason }, 'translation cache');
-  return CacheFile.open({ folder, engineVersion, limitBytes: CACHE_LIMIT_BYTES, complain });
+  return CacheFile.open({ folder, engineVersion, limitBytes: CACHE_LIMIT_BYTES, complain, beat: ctx.beat });
 }

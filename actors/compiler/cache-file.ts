@@ -62,6 +62,8 @@ export interface CacheFileOptions {
   readonly limitBytes: number;
   /** Why the cache is not used, or a part of it. */
   readonly complain: (reason: string) => void;
+  /** Shows life: reading and rewriting a full file takes longer than a heartbeat may. */
+  readonly beat?: () => void;
 }
 
 const MAGIC = Buffer.from('TroupeRC');
@@ -200,6 +202,7 @@ export class CacheFile {
     const modules: CachedModule[] = [];
     let end = HEADER_BYTES;
     while (end < this.#bytes) {
+      this.#o.beat?.();
       const found = readRecord(this.#file, end, this.#bytes);
       if (found === undefined) break;
       modules.push(found.module);
@@ -218,23 +221,26 @@ export class CacheFile {
       const { start, bytes } = placeOf(module);
       room -= bytes;
       if (room < 0) break;
+      this.#o.beat?.();
       const record = new Uint8Array(bytes);
       readWhole(this.#file, record, start);
       kept.push(record);
     }
-    this.#renew(0, Buffer.concat(kept.reverse()));
+    this.#renew(0, kept.reverse());
   }
 
   /** A new file takes this one's place, with its first `keep` bytes and `records`; who has the old one open loses what it adds. */
-  #renew(keep: number, records = new Uint8Array(0)): void {
+  #renew(keep: number, records: readonly Uint8Array[] = []): void {
     const fresh = `${this.#path}.${process.pid}-${Math.random().toString(36).slice(2)}`;
     const file = openSync(fresh, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     try {
       const start = new Uint8Array(Math.max(keep, HEADER_BYTES));
       if (keep > HEADER_BYTES) readWhole(this.#file, start, 0);
       start.set(this.#header());
-      for (const part of [start, records])
+      for (const part of [start, ...records]) {
+        this.#o.beat?.();
         if (writeSync(file, part) !== part.length) throw new Error('the disk is full');
+      }
       renameSync(fresh, this.#path);
     } catch (error) {
       closeSync(file);

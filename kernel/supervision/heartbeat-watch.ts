@@ -36,6 +36,13 @@ export interface HeartbeatRecord {
   readonly waitingMs: number;
 }
 
+export interface HeartbeatJudgement {
+  readonly record: HeartbeatRecord;
+  readonly verdict: HeartbeatVerdict;
+  /** What a hang was told by. */
+  readonly sign?: string | undefined;
+}
+
 export interface HeartbeatLimits {
   /** A circle is found within two of these; the watch turns twice in each. */
   readonly heartbeatMs: number;
@@ -64,7 +71,7 @@ export function judgeHeartbeat(
   sample: HeartbeatSample,
   turnMs: number,
   limits: HeartbeatLimits,
-): { readonly record: HeartbeatRecord; readonly verdict: HeartbeatVerdict } {
+): HeartbeatJudgement {
   const { count, phase } = sample;
   const silentByRight =
     phase === PHASE_PAUSED || phase === PHASE_HALTED || (phase === PHASE_IDLE && sample.bell === 0);
@@ -79,24 +86,28 @@ export function judgeHeartbeat(
   }
   const waitingMs = thread?.state === 'waiting' ? record.waitingMs + countedMs : 0;
   const next = { ...record, silentMs, waitingMs };
-  const hangs = isHang(next, thread, sample, limits);
-  return { record: next, verdict: hangs ? 'hang' : 'suspect' };
+  const sign = signOfHang(next, thread, sample, limits);
+  return { record: next, verdict: sign === undefined ? 'suspect' : 'hang', sign };
 }
 
-function isHang(
+function signOfHang(
   record: HeartbeatRecord,
   thread: ThreadTime | undefined,
   { phase }: HeartbeatSample,
   limits: HeartbeatLimits,
-): boolean {
+): string | undefined {
   const starts = phase === PHASE_STARTING || phase === PHASE_CREATING;
   const silenceLimitMs = starts ? limits.startMs : limits.hangMs;
-  if (thread === undefined) return record.silentMs >= silenceLimitMs;
+  const silence =
+    record.silentMs >= silenceLimitMs ? `no heartbeat for ${Math.round(record.silentMs)} ms` : undefined;
+  if (thread === undefined) return silence;
   const circleMs = Math.max(LEAST_CIRCLE_MS, limits.heartbeatMs * CIRCLE_SHARE);
   const limitMs =
     phase === PHASE_STARTING ? START_CIRCLE_MS : phase === PHASE_CREATING ? CREATE_CIRCLE_MS : 0;
-  if (thread.cpuMs - record.cpuMs >= Math.max(circleMs, limitMs)) return true;
-  if (thread.state === 'runnable') return false;
-  if (!starts && record.waitingMs >= WAITING_PERIODS * limits.heartbeatMs) return true;
-  return record.silentMs >= silenceLimitMs;
+  const ranMs = thread.cpuMs - record.cpuMs;
+  if (ranMs >= Math.max(circleMs, limitMs)) return `${ranMs} ms of processor time without a heartbeat`;
+  if (thread.state === 'runnable') return undefined;
+  if (!starts && record.waitingMs >= WAITING_PERIODS * limits.heartbeatMs)
+    return `asleep for ${Math.round(record.waitingMs)} ms on a word that nobody changed`;
+  return silence;
 }

@@ -344,12 +344,12 @@ export class ActorSupervisor {
   #watchOne(child: Child, turnMs: number): void {
     const { worker } = child;
     if (worker === undefined || worker.gone) return;
-    const { record, verdict } = judgeHeartbeat(child.record, child.sample(), turnMs, this.#limits);
+    const { record, verdict, sign = '' } = judgeHeartbeat(child.record, child.sample(), turnMs, this.#limits);
     child.record = record;
     if (verdict === 'suspect') child.ring(BELL_PING);
     if (verdict === 'hang') {
       child.record = undefined;
-      void worker.end({ kind: 'hang' });
+      void worker.end({ kind: 'hang', sign });
     }
   }
 }

@@ -37,8 +37,8 @@ export type ExitReason =
   | { readonly kind: 'shutdown' }
   | { readonly kind: 'error'; readonly message: string; readonly stack?: string | undefined }
   | { readonly kind: 'exit'; readonly code: number }
-  /** No heartbeat. */
-  | { readonly kind: 'hang' }
+  /** No heartbeat; `sign`: what told that it hung. */
+  | { readonly kind: 'hang'; readonly sign: string }
   /** A test or a user ended the thread. */
   | { readonly kind: 'killed' };
 
@@ -53,7 +53,7 @@ export function describeExit(reason: ExitReason): string {
     case 'exit':
       return `exited with code ${reason.code}`;
     case 'hang':
-      return 'hung';
+      return `hung: ${reason.sign}`;
     case 'killed':
       return 'was killed';
   }

@@ -38,7 +38,10 @@ function freshFolder(): void {
 function open(engineVersion = VERSION, limitBytes = LIMIT) {
   const complaints: string[] = [];
   const complain = (reason: string): void => void complaints.push(reason);
-  return { ...CacheFile.open({ folder, engineVersion, limitBytes, complain }), complaints };
+  let beats = 0;
+  const beat = (): void => void beats++;
+  const opened = CacheFile.open({ folder, engineVersion, limitBytes, complain, beat });
+  return { ...opened, complaints, beats: () => beats };
 }
 
 const keys = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('hex'));
@@ -194,6 +197,21 @@ describe('CacheFile', () => {
     append(file, added.slice(4));
     file.close();
     expect(readBack().map(plain)).toEqual([2, 5, 7].map((i) => plain(records[i]!)).concat(added.map(plain)));
+  });
+
+  it('shows life with each record that it reads or writes', () => {
+    const records = Array.from({ length: 40 }, (_, i) =>
+      one(new Uint8Array(400).fill(i), i.toString(16).padStart(64, '0')),
+    );
+    write(records);
+    const { file, modules, beats } = open(VERSION, statSync(path()).size);
+    expect(beats()).toBeGreaterThanOrEqual(40);
+    for (const module of modules) file.read(module);
+    const before = beats();
+    append(file, [one(new Uint8Array(400), 'ff'.repeat(32))]); // full: it begins anew, with half of them
+    file.close();
+    expect(readBack().length).toBeLessThan(25);
+    expect(beats() - before).toBeGreaterThanOrEqual(40 + 2 * (readBack().length - 1));
   });
 
   it('keeps the files of two other versions', () => {

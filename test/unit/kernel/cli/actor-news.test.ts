@@ -17,7 +17,7 @@ function tell(...events: ActorEvent[]): string[] {
 it.each<[ExitReason, string]>([
   [{ kind: 'exit', code: 134 }, 'crashed (exit code 134)'],
   [{ kind: 'exit', code: 3 }, 'exited (code 3)'],
-  [{ kind: 'hang' }, 'hung'],
+  [{ kind: 'hang', sign: '' }, 'hung'],
   [{ kind: 'killed' }, 'was killed'],
   [{ kind: 'error', message: 'injected fault at loop\n  at x' }, 'failed (injected fault at loop)'],
   [
@@ -29,9 +29,9 @@ it.each<[ExitReason, string]>([
 });
 
 it('tells one that died again before its replacement ran, and keeps still about the last end of a machine', () => {
-  expect(tell(exit({ kind: 'hang' }), exit({ kind: 'exit', code: 1 }), restart(0.2))).toEqual([
+  expect(tell(exit({ kind: 'hang', sign: '' }), exit({ kind: 'exit', code: 1 }), restart(0.2))).toEqual([
     'virtio-blk-0 hung',
     'virtio-blk-0 exited (code 1) and was replaced in 1 ms',
   ]);
-  expect(tell(exit({ kind: 'hang' }))).toEqual([]);
+  expect(tell(exit({ kind: 'hang', sign: '' }))).toEqual([]);
 });

@@ -6,7 +6,11 @@ import {
   PHASE_RUNNING,
   PHASE_STARTING,
 } from '#shared/ipc/heartbeat.js';
-import { judgeHeartbeat, type HeartbeatSample } from '#kernel/supervision/heartbeat-watch.js';
+import {
+  judgeHeartbeat,
+  type HeartbeatJudgement,
+  type HeartbeatSample,
+} from '#kernel/supervision/heartbeat-watch.js';
 import type { ThreadTime } from '#kernel/supervision/thread-time.js';
 
 const limits = { heartbeatMs: 500, hangMs: 10_000, startMs: 30_000 };
@@ -15,7 +19,10 @@ const TURN_MS = 250;
 type Look = Partial<Omit<HeartbeatSample, 'thread'>> & { thread?: ThreadTime | undefined };
 
 /** The verdict of each turn. */
-function watch(looks: readonly Look[], turnMs = TURN_MS): string[] {
+const watch = (looks: readonly Look[], turnMs = TURN_MS): string[] =>
+  judge(looks, turnMs).map(({ verdict }) => verdict);
+
+function judge(looks: readonly Look[], turnMs = TURN_MS): HeartbeatJudgement[] {
   let record: Parameters<typeof judgeHeartbeat>[0];
   return looks.map(({ thread, ...look }) => {
     const sample = {
@@ -27,7 +34,7 @@ function watch(looks: readonly Look[], turnMs = TURN_MS): string[] {
     };
     const judged = judgeHeartbeat(record, sample, turnMs, limits);
     record = judged.record;
-    return judged.verdict;
+    return judged;
   });
 }
 
@@ -65,6 +72,16 @@ describe('judgeHeartbeat', () => {
     expect(inHost.indexOf('hang')).toBe(40);
     const unknown = watch(turns(60, () => ({})));
     expect(unknown.indexOf('hang')).toBe(40);
+  });
+
+  it('says what told a hang', () => {
+    const signOf = (look: (i: number) => Look): string | undefined =>
+      judge(turns(60, look)).find(({ verdict }) => verdict === 'hang')?.sign;
+    expect(signOf((i) => ({ thread: runs(120 * i) }))).toBe('120 ms of processor time without a heartbeat');
+    expect(signOf(() => ({ thread: { cpuMs: 7, state: 'waiting' } }))).toBe(
+      'asleep for 2000 ms on a word that nobody changed',
+    );
+    expect(signOf(() => ({}))).toBe('no heartbeat for 10000 ms');
   });
 
   it('does not count sleep, a pause, or turns of the loop as silence', () => {

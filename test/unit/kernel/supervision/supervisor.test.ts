@@ -16,7 +16,7 @@ const reason: fc.Arbitrary<ExitReason> = fc.constantFrom<ExitReason>(
   { kind: 'shutdown' },
   { kind: 'error', message: 'x' },
   { kind: 'exit', code: 3 },
-  { kind: 'hang' },
+  { kind: 'hang', sign: '' },
   { kind: 'killed' },
 );
 const specification: fc.Arbitrary<SupervisorSpec> = fc.record({
@@ -103,7 +103,7 @@ describe('decideOnExit', () => {
       shutdownMs: 1,
     }));
     const spec: SupervisorSpec = { strategy: 'rest_for_one', intensity: 1, periodMs: 10, children };
-    const { decision } = decideOnExit(spec, INITIAL_STATE, 'b', { kind: 'hang' }, 0);
+    const { decision } = decideOnExit(spec, INITIAL_STATE, 'b', { kind: 'hang', sign: '' }, 0);
     expect(decision).toEqual({ kind: 'restart', stop: ['d', 'c'], start: ['b', 'c', 'd'] });
   });
 
