@@ -225,16 +225,14 @@ class ActorLoop {
     while (this.#state !== 'halted') {
       const wish = this.#serve();
       if (wish === 'yield') await yieldToEventLoop();
-      // Between two jobs V8 lets go of what weak references were asked for.
-      else if (wish === 'turn') await Promise.resolve();
       else if (wish === 'sleep') await this.#sleepInEventLoop();
       else if (this.#state === 'paused') await this.#stayPaused();
     }
     setPhase(this.#i32, this.#heart, PHASE_HALTED);
   }
 
-  /** Turns until the actor has slept, one needs Node's event loop, or it runs no more. */
-  #serve(): 'yield' | 'turn' | 'sleep' | 'stop' {
+  /** Turns until one needs Node's event loop, or the actor runs no more. */
+  #serve(): 'yield' | 'sleep' | 'stop' {
     for (;;) {
       stampHeartbeat(this.#i32, this.#heart);
       const reasons = takeDoorbell(this.#i32, this.#bell) | this.#reasons;
@@ -249,7 +247,7 @@ class ActorLoop {
       for (const server of this.#registerServers) if (server.poll()) busy = true;
       if (this.#behaviour.poll(reasons)) busy = true;
       if (busy && this.#eventLoop) return 'yield';
-      if (!busy) return this.#sleep();
+      if (!busy && this.#sleep() === 'sleep') return 'sleep';
     }
   }
 
@@ -266,9 +264,9 @@ class ActorLoop {
   }
 
   /** 'sleep' when the event loop must do it instead. */
-  #sleep(): 'turn' | 'sleep' {
+  #sleep(): 'slept' | 'sleep' {
     const timeoutMs = this.#idleMs();
-    if (timeoutMs <= 0) return 'turn';
+    if (timeoutMs <= 0) return 'slept';
     if (this.#behaviour.waitForWork === undefined && this.#eventLoop) return 'sleep';
     setPhase(this.#i32, this.#heart, PHASE_IDLE);
     if (this.#behaviour.waitForWork !== undefined) {
@@ -279,7 +277,7 @@ class ActorLoop {
       if (turns < 0) waitDoorbell(this.#i32, this.#bell, timeoutMs);
     }
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);
-    return 'turn';
+    return 'slept';
   }
 
   async #sleepInEventLoop(): Promise<void> {

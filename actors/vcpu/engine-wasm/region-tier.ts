@@ -71,6 +71,17 @@ interface Place {
   readonly user: number;
 }
 
+/** The functions of one module; let go of when no region that runs is among them. */
+interface Instance {
+  readonly exports: WebAssembly.Exports;
+  regions: number;
+}
+
+interface InstalledRegion {
+  readonly head: Block;
+  readonly moduleId: string;
+}
+
 interface Waiting {
   readonly head: Block;
   readonly place: Place;
@@ -83,10 +94,10 @@ interface Waiting {
 export class RegionTier {
   readonly #p: RegionTierParts;
   readonly #waiting = new Map<number, Waiting>();
-  /** Heads by table slot. */
-  readonly #installed = new Map<number, Block>();
+  /** By table slot. */
+  readonly #installed = new Map<number, InstalledRegion>();
   readonly #freeSlots: number[] = [];
-  readonly #instances = new Map<string, WeakRef<WebAssembly.Instance>>();
+  readonly #instances = new Map<string, Instance>();
   #generation: number;
   #ticket: number;
   /** Statistics. */
@@ -110,6 +121,11 @@ export class RegionTier {
 
   get live(): number {
     return this.#installed.size;
+  }
+
+  /** Modules that those are in. */
+  get modules(): number {
+    return this.#instances.size;
   }
 
   /** The block at RIP ran often: asks for its region, or lets it run on in the interpreter until it is hot again. */
@@ -245,6 +261,7 @@ export class RegionTier {
       else if (waiting.formed !== undefined) this.#refuse(waiting.head);
       else this.#setHandler(waiting.head, HANDLER_HEAT, this.#heatOf(waiting.head));
     }
+    if (this.#instances.get(answer.id)?.regions === 0) this.#instances.delete(answer.id);
   }
 
   /** What an offered region holds here; undefined when it is not right for its head. */
@@ -286,26 +303,29 @@ export class RegionTier {
       blocks.attach(head, block.address - (block.address % PAGE));
       if (block.crossing >= 0) blocks.attach(head, block.crossing);
     }
-    const code = this.#instance(answer).exports[`r${region.index}`];
+    const slot = this.#takeSlot(); // may let go of an instance
+    const instance = this.#instance(answer);
+    const code = instance.exports[`r${region.index}`];
     if (typeof code !== 'function') {
+      this.#freeSlots.push(slot);
       this.#refuse(head);
       return;
     }
-    const slot = this.#takeSlot();
     table.set(slot, code);
-    this.#installed.set(slot, head);
+    this.#installed.set(slot, { head, moduleId: answer.id });
+    instance.regions++;
     this.installed++;
     i32[(head.record + RECORD_USED) >>> 2] = 1;
     this.#setHandler(head, slot, data);
   }
 
-  #instance(answer: CompiledModule): WebAssembly.Instance {
-    const known = this.#instances.get(answer.id)?.deref();
+  #instance(answer: CompiledModule): Instance {
+    const known = this.#instances.get(answer.id);
     if (known !== undefined) return known;
-    const { imports } = this.#p;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(answer.bytes), imports);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(answer.bytes), this.#p.imports);
     this.bytes += answer.bytes.length;
-    this.#instances.set(answer.id, new WeakRef(instance));
+    const instance = { exports, regions: 0 };
+    this.#instances.set(answer.id, instance);
     return instance;
   }
 
@@ -324,15 +344,13 @@ export class RegionTier {
   #evict(): void {
     const { i32 } = this.#p;
     const before = this.#installed.size;
-    for (const [slot, head] of this.#installed) {
-      const used = (head.record + RECORD_USED) >>> 2;
-      if (this.#runs(slot, head) && i32[used] !== 0) i32[used] = 0;
-      else this.#release(slot, head);
+    for (const [slot, region] of this.#installed) {
+      const used = (region.head.record + RECORD_USED) >>> 2;
+      if (this.#runs(slot, region.head) && i32[used] !== 0) i32[used] = 0;
+      else this.#release(slot, region);
     }
     if (this.#installed.size > before * 0.9)
-      for (const [slot, head] of [...this.#installed].slice(0, before >> 1)) this.#release(slot, head);
-    for (const [id, instance] of this.#instances)
-      if (instance.deref() === undefined) this.#instances.delete(id);
+      for (const [slot, region] of [...this.#installed].slice(0, before >> 1)) this.#release(slot, region);
   }
 
   /** Whether the head still has this region: what changed in another page may have taken it. */
@@ -340,11 +358,13 @@ export class RegionTier {
     return head.live && this.#p.i32[(head.record + RECORD_HANDLER) >>> 2] === slot;
   }
 
-  #release(slot: number, head: Block): void {
+  #release(slot: number, { head, moduleId }: InstalledRegion): void {
     if (this.#runs(slot, head)) this.#setHandler(head, HANDLER_HEAT, Math.max(this.#p.heat, RETRY_HEAT));
     this.#p.table.set(slot, null);
     this.#installed.delete(slot);
     this.#freeSlots.push(slot);
+    const instance = this.#instances.get(moduleId);
+    if (instance !== undefined && --instance.regions === 0) this.#instances.delete(moduleId);
     this.evicted++;
   }
 
@@ -356,5 +376,6 @@ export class RegionTier {
       this.#freeSlots.push(slot);
     }
     this.#installed.clear();
+    this.#instances.clear();
   }
 }

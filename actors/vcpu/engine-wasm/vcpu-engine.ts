@@ -119,6 +119,6 @@ export function createWasmEngine(context: ActorContext): VcpuEngine {
 }
 
 function describeRegions(regions: RegionTier): Record<string, number> {
-  const { live, requested, installed, refused, evicted, late, bytes, spentMs } = regions;
-  return { live, requested, installed, refused, evicted, late, bytes, spentMs };
+  const { live, modules, requested, installed, refused, evicted, late, bytes, spentMs } = regions;
+  return { live, modules, requested, installed, refused, evicted, late, bytes, spentMs };
 }

@@ -311,6 +311,7 @@ test('regions that do not run any more are let go, and run again when they are w
     }
   expect(regions().evicted).toBeGreaterThan(0);
   expect(regions().live).toBeLessThanOrEqual(8);
+  expect(regions().modules).toBeLessThanOrEqual(8);
 });
 
 describe('a compiler that dies', () => {
