@@ -42,8 +42,13 @@ export interface FaultEffects {
 /** As a process that aborts: 128 + SIGABRT. */
 export const CRASH_EXIT_CODE = 134;
 
+/** What strikes by time spares the actor for so long, or one that takes long to come back would never get anything done. */
+const SPARED_MS = 100;
+
 /** Spreads hit numbers over the generator's seeds: 2^32 divided by the golden ratio. */
 const HIT_STRIDE = 0x9e3779b1;
+
+const monotonicMs = (): number => monotonicNs() / 1e6;
 
 export class InjectedFault extends Error {
   constructor(point: string) {
@@ -70,6 +75,7 @@ export class FaultPoints implements FaultSwitch {
   readonly #seed: number;
   readonly #i32: Int32Array;
   readonly #counters: Region;
+  readonly #bornMs = monotonicMs();
   #byPoint: Map<string, ArmedRule[]> | undefined;
 
   /** `counters`: of this actor, in the arena that `i32` views; FAULT_COUNTERS_BYTES. */
@@ -113,10 +119,10 @@ export class FaultPoints implements FaultSwitch {
   #strike(rules: readonly ArmedRule[] | undefined, point: string): FaultVerdict {
     let verdict: FaultVerdict = 'none';
     for (const armed of rules ?? []) {
-      if (!this.#strikesNow(armed)) continue;
+      if (!this.#strikesNow(armed, point)) continue;
       const { word, rule } = armed;
       // Counted first: what follows may not return.
-      this.#i32[word + FAULT_TIME] = monotonicNs() / 1e6;
+      this.#i32[word + FAULT_TIME] = monotonicMs();
       Atomics.add(this.#i32, word + FAULT_STRIKES, 1);
       const answer = this.#carryOut(rule, point);
       if (answer !== 'none') verdict = answer;
@@ -124,10 +130,12 @@ export class FaultPoints implements FaultSwitch {
     return verdict;
   }
 
-  #strikesNow({ rule, word, seed }: ArmedRule): boolean {
+  #strikesNow({ rule, word, seed }: ArmedRule, point: string): boolean {
     const i32 = this.#i32;
     const strikes = i32[word + FAULT_STRIKES]!;
     if (rule.atMs !== undefined && strikes >= Atomics.load(i32, word + FAULT_GRANTED)) return false;
+    const spared = rule.everyMs !== undefined && point !== 'start';
+    if (spared && monotonicMs() - this.#bornMs < SPARED_MS) return false;
     const hit = (i32[word + FAULT_HITS]! + 1) >>> 0;
     i32[word + FAULT_HITS] = hit;
     if (strikes >= ruleTimes(rule)) return false;

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FaultPoints, InjectedFault, type FaultEffects, type Failpoint } from '#shared/ipc/failpoint.js';
 import {
   FAULT_COUNTERS_BYTES,
@@ -44,6 +44,8 @@ function strikes(rule: FaultRule, hits: number, seed = 1): string {
 }
 
 describe('FaultPoints', () => {
+  afterEach(() => vi.restoreAllMocks());
+
   it('strikes nobody whom no rule names', () => {
     const pass = points([
       { actor: 'uart', action: 'throw', every: 1 },
@@ -81,6 +83,7 @@ describe('FaultPoints', () => {
   it('waits for its time', () => {
     const i32 = makeCounters();
     const pass = points([{ action: 'drop', point: 'loop', atMs: 5, everyMs: 5 }], i32);
+    vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 1000);
     expect(pass('loop')).toBe('none');
     grantFault(i32, counters, 0);
     expect([pass('loop'), pass('loop')]).toEqual(['drop', 'none']);
@@ -89,6 +92,29 @@ describe('FaultPoints', () => {
     grantFault(i32, counters, 0);
     expect([pass('loop'), pass('loop')]).toEqual(['drop', 'none']);
     expect(loadFaultStrikes(i32, counters, 0).strikes).toBe(2);
+  });
+
+  it('spares each generation for a while when it strikes every so often, but for its start', () => {
+    const i32 = makeCounters();
+    const rules: FaultRule[] = [
+      { action: 'drop', point: 'loop', atMs: 5, everyMs: 5 },
+      { action: 'drop', point: 'start', atMs: 5, everyMs: 5 },
+      { action: 'drop', point: 'loop', atMs: 5 },
+    ];
+    const now = vi.spyOn(performance, 'now').mockReturnValue(1000);
+    const pass = points(rules.slice(0, 2), i32);
+    grantFault(i32, counters, 0);
+    grantFault(i32, counters, 1);
+    expect([pass('start'), pass('loop')]).toEqual(['drop', 'none']);
+    now.mockReturnValue(1099);
+    expect(pass('loop')).toBe('none');
+    now.mockReturnValue(1100);
+    expect(pass('loop')).toBe('drop');
+    grantFault(i32, counters, 0);
+    const successor = points(rules, i32, 2);
+    expect(successor('loop')).toBe('none');
+    grantFault(i32, counters, 2);
+    expect(successor('loop')).toBe('drop');
   });
 
   it('arms a rule later', () => {
