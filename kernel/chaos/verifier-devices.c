@@ -97,7 +97,7 @@ void *code_thread(void *argument) {
       for (int turn = 0; turn < 2; turn++) {
         int64_t found = run();
         if (found != expected) violation("code: wrong result", found, expected);
-        usleep(20000);
+        usleep(6000);
       }
       atomic_fetch_add(&codes, 1);
     }

@@ -25,7 +25,7 @@ export interface ActorSpec extends ChildSpec {
   readonly entry: URL;
   readonly layout: ActorLayout;
   /** Seed but for what changes with each generation. */
-  readonly seed: Omit<ActorSeed, 'generation' | 'startPaused'>;
+  readonly seed: Omit<ActorSeed, 'generation' | 'predecessorEndedNs' | 'startPaused'>;
   /** Beyond the doorbell: ends the actor's own way of sleeping (a vCPU's PENDING word). */
   readonly kick?: () => void;
   /** Asked when it has died: why no replacement could go on from what it left; undefined when one can. */

@@ -205,7 +205,10 @@ export class ActorSupervisor {
     child.record = undefined;
     child.silenceEnd();
     setPhase(views.i32, heartbeatIndex(spec.layout.heartbeat), PHASE_STARTING);
-    const seed: ActorSeed = { ...spec.seed, generation: child.generation, startPaused: this.#paused };
+    const { generation, exitedMs } = child;
+    const predecessorEndedNs =
+      exitedMs === undefined ? undefined : hostClock.nowNs() - (this.#host.nowMs() - exitedMs) * 1e6;
+    const seed: ActorSeed = { ...spec.seed, generation, predecessorEndedNs, startPaused: this.#paused };
     const heapMib = spec.heapMib ?? DEFAULT_HEAP_MIB;
     const spare =
       this.#spare !== undefined && heapMib <= this.#spare.heapMib ? this.#spare.take() : undefined;

@@ -46,6 +46,8 @@ export interface ActorSeed {
   readonly kind: string;
   /** 1 at first, one more after each restart. */
   readonly generation: number;
+  /** Host monotonic ns; absent of the first generation. */
+  readonly predecessorEndedNs?: number | undefined;
   readonly memory: WebAssembly.Memory;
   readonly layout: MachineLayout;
   /** The actor's own configuration, JSON. */

@@ -42,19 +42,29 @@ export interface FaultEffects {
 /** As a process that aborts: 128 + SIGABRT. */
 export const CRASH_EXIT_CODE = 134;
 
-/** What strikes by time spares the actor for so long, or one that takes long to come back would never get anything done. */
-const SPARED_MS = 100;
+/**
+ * A replacement that took so long was slow. What strikes every so often then spares the actor as long as that took: struck again at once, for
+ * ever, it would get nothing done.
+ */
+const SLOW_MS = 500;
 
 /** Spreads hit numbers over the generator's seeds: 2^32 divided by the golden ratio. */
 const HIT_STRIDE = 0x9e3779b1;
-
-const monotonicMs = (): number => monotonicNs() / 1e6;
 
 export class InjectedFault extends Error {
   constructor(point: string) {
     super(`injected fault at ${point}`);
     this.name = 'InjectedFault';
   }
+}
+
+/** Whose failpoints they are. */
+export interface FaultVictim {
+  readonly name: string;
+  readonly kind: string;
+  readonly generation: number;
+  /** Host monotonic ns; absent of the first generation. */
+  readonly predecessorEndedNs?: number | undefined;
 }
 
 interface ArmedRule {
@@ -70,18 +80,18 @@ export class FaultPoints implements FaultSwitch {
   readonly #listeners: (() => void)[] = [];
   /** Passes a point. Bound: may be handed around. */
   readonly pass: Failpoint;
-  readonly #actor: { readonly name: string; readonly kind: string; readonly generation: number };
+  readonly #actor: FaultVictim;
   readonly #effects: FaultEffects;
   readonly #seed: number;
   readonly #i32: Int32Array;
   readonly #counters: Region;
-  readonly #bornMs = monotonicMs();
+  readonly #sparedUntilNs: number;
   #byPoint: Map<string, ArmedRule[]> | undefined;
 
   /** `counters`: of this actor, in the arena that `i32` views; FAULT_COUNTERS_BYTES. */
   constructor(
     plan: FaultPlan | undefined,
-    actor: { readonly name: string; readonly kind: string; readonly generation: number },
+    actor: FaultVictim,
     effects: FaultEffects,
     i32: Int32Array,
     counters: Region,
@@ -91,6 +101,9 @@ export class FaultPoints implements FaultSwitch {
     this.#seed = plan?.seed ?? 0;
     this.#i32 = i32;
     this.#counters = counters;
+    const bornNs = monotonicNs();
+    const downNs = bornNs - (actor.predecessorEndedNs ?? bornNs);
+    this.#sparedUntilNs = downNs < SLOW_MS * 1e6 ? 0 : bornNs + downNs;
     plan?.rules.forEach((rule, index) => this.arm(index, rule));
     this.pass = (point) =>
       this.#byPoint === undefined ? 'none' : this.#strike(this.#byPoint.get(point), point);
@@ -122,7 +135,7 @@ export class FaultPoints implements FaultSwitch {
       if (!this.#strikesNow(armed, point)) continue;
       const { word, rule } = armed;
       // Counted first: what follows may not return.
-      this.#i32[word + FAULT_TIME] = monotonicMs();
+      this.#i32[word + FAULT_TIME] = monotonicNs() / 1e6;
       Atomics.add(this.#i32, word + FAULT_STRIKES, 1);
       const answer = this.#carryOut(rule, point);
       if (answer !== 'none') verdict = answer;
@@ -134,8 +147,8 @@ export class FaultPoints implements FaultSwitch {
     const i32 = this.#i32;
     const strikes = i32[word + FAULT_STRIKES]!;
     if (rule.atMs !== undefined && strikes >= Atomics.load(i32, word + FAULT_GRANTED)) return false;
-    const spared = rule.everyMs !== undefined && point !== 'start';
-    if (spared && monotonicMs() - this.#bornMs < SPARED_MS) return false;
+    const spares = rule.everyMs !== undefined && point !== 'start';
+    if (spares && monotonicNs() < this.#sparedUntilNs) return false;
     const hit = (i32[word + FAULT_HITS]! + 1) >>> 0;
     i32[word + FAULT_HITS] = hit;
     if (strikes >= ruleTimes(rule)) return false;

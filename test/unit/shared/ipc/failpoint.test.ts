@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { monotonicNs } from '#shared/base/clock.js';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FaultPoints, InjectedFault, type FaultEffects, type Failpoint } from '#shared/ipc/failpoint.js';
 import {
@@ -83,7 +84,6 @@ describe('FaultPoints', () => {
   it('waits for its time', () => {
     const i32 = makeCounters();
     const pass = points([{ action: 'drop', point: 'loop', atMs: 5, everyMs: 5 }], i32);
-    vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 1000);
     expect(pass('loop')).toBe('none');
     grantFault(i32, counters, 0);
     expect([pass('loop'), pass('loop')]).toEqual(['drop', 'none']);
@@ -94,27 +94,30 @@ describe('FaultPoints', () => {
     expect(loadFaultStrikes(i32, counters, 0).strikes).toBe(2);
   });
 
-  it('spares each generation for a while when it strikes every so often, but for its start', () => {
+  it('spares one whose replacement was slow for as long when it strikes every so often, but for its start', () => {
     const i32 = makeCounters();
     const rules: FaultRule[] = [
       { action: 'drop', point: 'loop', atMs: 5, everyMs: 5 },
       { action: 'drop', point: 'start', atMs: 5, everyMs: 5 },
       { action: 'drop', point: 'loop', atMs: 5 },
     ];
-    const now = vi.spyOn(performance, 'now').mockReturnValue(1000);
-    const pass = points(rules.slice(0, 2), i32);
-    grantFault(i32, counters, 0);
-    grantFault(i32, counters, 1);
-    expect([pass('start'), pass('loop')]).toEqual(['drop', 'none']);
-    now.mockReturnValue(1099);
-    expect(pass('loop')).toBe('none');
-    now.mockReturnValue(1100);
-    expect(pass('loop')).toBe('drop');
-    grantFault(i32, counters, 0);
-    const successor = points(rules, i32, 2);
-    expect(successor('loop')).toBe('none');
-    grantFault(i32, counters, 2);
-    expect(successor('loop')).toBe('drop');
+    const now = vi.spyOn(performance, 'now').mockReturnValue(10_000);
+    const successor = (downMs: number, some: readonly FaultRule[]): Failpoint => {
+      const victim = { ...actor, generation: 2, predecessorEndedNs: monotonicNs() - downMs * 1e6 };
+      return new FaultPoints({ seed: 1, rules: some }, victim, effects, i32, counters).pass;
+    };
+    const grant = (): void => rules.forEach((_, index) => grantFault(i32, counters, index));
+    grant();
+    expect(successor(499, rules.slice(0, 1))('loop')).toBe('drop');
+    grant();
+    const slow = successor(2000, rules.slice(0, 2));
+    expect([slow('start'), slow('loop')]).toEqual(['drop', 'none']);
+    now.mockReturnValue(11_999);
+    expect(slow('loop')).toBe('none');
+    now.mockReturnValue(12_001);
+    expect(slow('loop')).toBe('drop');
+    grant();
+    expect(successor(2000, rules)('loop')).toBe('drop'); // the third is not one that strikes every so often
   });
 
   it('arms a rule later', () => {
