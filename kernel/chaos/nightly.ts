@@ -55,7 +55,7 @@ export interface NightlyResult extends NightlyTally {
 const NOTHING: NightlyTally = { runs: 0, failed: 0, faults: 0, recoveries: 0, strikes: {} };
 const TALLY_FILE = 'tally.json';
 
-/** Short, since each hang takes two of processor time; a collection of garbage must fit into a fifth of it. */
+/** Short, since each hang takes two of processor time; a collection of garbage must fit into two fifths of it. */
 const HEARTBEAT_MS = 150;
 /** Several kinds of actors die at once. */
 const SPARES = 3;

@@ -13,7 +13,7 @@ interface OfActor {
 export type ActorEvent =
   /** A thread ended that was not asked to. */
   | ({ readonly type: 'actor:exit'; readonly reason: ExitReason; readonly message: string } & OfActor)
-  /** Its replacement polls; `downMs` after the exit was seen. */
+  /** Its replacement polls; `downMs` after the last one that did was seen to end. */
   | ({ readonly type: 'actor:restart'; readonly downMs: number; readonly fromSpare: boolean } & OfActor)
   /** Supervision gives up; the machine ends. */
   | { readonly type: 'actor:escalate'; readonly atMs: number; readonly message: string }

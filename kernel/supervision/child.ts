@@ -70,7 +70,7 @@ export class Child {
   worker: ActorWorker | undefined;
   record: HeartbeatRecord | undefined;
   lastExit: ExitReason | undefined;
-  /** Host time of the exit that the present generation replaces. */
+  /** Host time at which the last one ended that polled; undefined while one does. */
   exitedMs: number | undefined;
   readonly #i32: Int32Array;
   readonly #heart: number;

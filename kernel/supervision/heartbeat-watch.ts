@@ -52,8 +52,11 @@ export interface HeartbeatLimits {
   readonly startMs: number;
 }
 
-/** Of a heartbeat period: processor time without a beat after the doorbell rang. A garbage collection takes less. */
-const CIRCLE_SHARE = 0.2;
+/**
+ * Of a heartbeat period: processor time without a beat after the doorbell rang. Less than there is between two turns of the watch, so that a
+ * circle with a processor of its own is found in time; a garbage collection takes less, or V8's compilation of one region.
+ */
+const CIRCLE_SHARE = 0.4;
 /** The host counts processor time in steps of 10 ms. */
 const LEAST_CIRCLE_MS = 20;
 /** In processor time: a worker needs a tenth of it to load its modules, and of the next as much to make its actor. */

@@ -232,6 +232,7 @@ export class ActorSupervisor {
     this.#spare?.prepare();
     const atMs = this.#host.nowMs();
     const downMs = atMs - (child.exitedMs ?? atMs);
+    if (!worker.gone) child.exitedMs = undefined;
     const { generation, fromSpare } = worker;
     this.#host.tell({
       type: 'actor:restart',
@@ -275,7 +276,7 @@ export class ActorSupervisor {
     child.lastExit = reason;
     const { name, kind, generation } = child;
     const atMs = this.#host.nowMs();
-    child.exitedMs = atMs;
+    child.exitedMs ??= atMs;
     const step = decideOnExit(this.#spec, this.#state, name, reason, hostClock.nowNs() / 1e6);
     this.#state = step.state;
     const message = `${name} ${describeExit(reason)}`;

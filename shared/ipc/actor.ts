@@ -46,7 +46,7 @@ export interface ActorSeed {
   readonly kind: string;
   /** 1 at first, one more after each restart. */
   readonly generation: number;
-  /** Host monotonic ns; absent of the first generation. */
+  /** Host monotonic ns at which the last one ended that polled; absent of the first generation. */
   readonly predecessorEndedNs?: number | undefined;
   readonly memory: WebAssembly.Memory;
   readonly layout: MachineLayout;

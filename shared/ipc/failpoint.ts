@@ -43,8 +43,8 @@ export interface FaultEffects {
 export const CRASH_EXIT_CODE = 134;
 
 /**
- * A replacement that took so long was slow. What strikes every so often then spares the actor as long as that took: struck again at once, for
- * ever, it would get nothing done.
+ * A replacement that took so long was slow, or several died before one ran. What strikes every so often then spares the actor as long as that
+ * took: struck again at once, for ever, it would get nothing done.
  */
 const SLOW_MS = 500;
 
@@ -63,7 +63,7 @@ export interface FaultVictim {
   readonly name: string;
   readonly kind: string;
   readonly generation: number;
-  /** Host monotonic ns; absent of the first generation. */
+  /** Host monotonic ns at which the last one ended that polled; absent of the first generation. */
   readonly predecessorEndedNs?: number | undefined;
 }
 
