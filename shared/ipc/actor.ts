@@ -249,7 +249,7 @@ class ActorLoop {
       for (const server of this.#registerServers) if (server.poll()) busy = true;
       if (this.#behaviour.poll(reasons)) busy = true;
       if (busy && this.#eventLoop) return 'yield';
-      if (!busy && this.#sleep() === 'sleep') return 'sleep';
+      if (!busy && !this.#sleep()) return 'sleep';
     }
   }
 
@@ -265,11 +265,11 @@ class ActorLoop {
     return Math.min((deadlineNs - monotonicNs()) / 1e6, SLEEP_LIMIT_MS);
   }
 
-  /** 'sleep' when the event loop must do it instead. */
-  #sleep(): 'slept' | 'sleep' {
+  /** False when the event loop must do it instead. */
+  #sleep(): boolean {
     const timeoutMs = this.#idleMs();
-    if (timeoutMs <= 0) return 'slept';
-    if (this.#behaviour.waitForWork === undefined && this.#eventLoop) return 'sleep';
+    if (timeoutMs <= 0) return true;
+    if (this.#behaviour.waitForWork === undefined && this.#eventLoop) return false;
     setPhase(this.#i32, this.#heart, PHASE_IDLE);
     if (this.#behaviour.waitForWork !== undefined) {
       this.#behaviour.waitForWork(timeoutMs);
@@ -279,7 +279,7 @@ class ActorLoop {
       if (turns < 0) waitDoorbell(this.#i32, this.#bell, timeoutMs);
     }
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);
-    return 'slept';
+    return true;
   }
 
   async #sleepInEventLoop(): Promise<void> {
