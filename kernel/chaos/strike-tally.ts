@@ -75,9 +75,10 @@ export class StrikeTally {
     return kinds.flatMap((kind) => {
       const ofKind = this.#cells.filter((cell) => cell.kind === kind);
       return this.#lanesOf(ofKind, dying, open).flatMap((lane) => {
-        const ranked = ofKind
-          .filter((cell) => laneOf(cell) === lane)
-          .filter((cell) => open.has(cell) || this.strikes(cell) > 0)
+        const inLane = ofKind.filter((cell) => laneOf(cell) === lane);
+        const left = inLane.filter((cell) => open.has(cell));
+        // Cells that have enough would only make the actor die before it comes to those that have not.
+        const ranked = (left.length > 0 ? left : inLane.filter((cell) => this.strikes(cell) > 0))
           .map((cell) => ({ cell, strikes: this.strikes(cell), lot: below(2 ** 20) }))
           .sort((a, b) => a.strikes - b.strikes || a.lot - b.lot)
           .map(({ cell }) => cell);
