@@ -63,7 +63,7 @@ export interface CacheFileOptions {
   /** Why the cache is not used, or a part of it. */
   readonly complain: (reason: string) => void;
   /** Shows life: reading and rewriting a full file takes longer than a heartbeat may. */
-  readonly beat?: () => void;
+  readonly beat: () => void;
 }
 
 const MAGIC = Buffer.from('TroupeRC');
@@ -202,7 +202,7 @@ export class CacheFile {
     const modules: CachedModule[] = [];
     let end = HEADER_BYTES;
     while (end < this.#bytes) {
-      this.#o.beat?.();
+      this.#o.beat();
       const found = readRecord(this.#file, end, this.#bytes);
       if (found === undefined) break;
       modules.push(found.module);
@@ -221,7 +221,7 @@ export class CacheFile {
       const { start, bytes } = placeOf(module);
       room -= bytes;
       if (room < 0) break;
-      this.#o.beat?.();
+      this.#o.beat();
       const record = new Uint8Array(bytes);
       readWhole(this.#file, record, start);
       kept.push(record);
@@ -238,7 +238,7 @@ export class CacheFile {
       if (keep > HEADER_BYTES) readWhole(this.#file, start, 0);
       start.set(this.#header());
       for (const part of [start, ...records]) {
-        this.#o.beat?.();
+        this.#o.beat();
         if (writeSync(file, part) !== part.length) throw new Error('the disk is full');
       }
       renameSync(fresh, this.#path);

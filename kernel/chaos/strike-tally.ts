@@ -76,11 +76,10 @@ export class StrikeTally {
       const ofKind = this.#cells.filter((cell) => cell.kind === kind);
       return this.#lanesOf(ofKind, dying, open).flatMap((lane) => {
         const inLane = ofKind.filter((cell) => laneOf(cell) === lane);
-        const left = inLane.filter((cell) => open.has(cell));
         // Cells that have enough make the actor die before it comes to those that have not; but some cell must be known to strike.
-        const helps = left.some((cell) => this.strikes(cell) > 0);
+        const enough = inLane.some((cell) => open.has(cell) && this.strikes(cell) > 0);
         const ranked = inLane
-          .filter((cell) => open.has(cell) || (!helps && this.strikes(cell) > 0))
+          .filter((cell) => open.has(cell) || (!enough && this.strikes(cell) > 0))
           .map((cell) => ({ cell, strikes: this.strikes(cell), lot: below(2 ** 20) }))
           .sort((a, b) => a.strikes - b.strikes || a.lot - b.lot)
           .map(({ cell }) => cell);

@@ -70,8 +70,8 @@ export class Child {
   worker: ActorWorker | undefined;
   record: HeartbeatRecord | undefined;
   lastExit: ExitReason | undefined;
-  /** Host time at which the last one ended that polled; undefined while one does. */
-  exitedMs: number | undefined;
+  /** Host monotonic ns at which the last one ended that polled; undefined while one does. */
+  endedNs: number | undefined;
   readonly #i32: Int32Array;
   readonly #heart: number;
   readonly #bell: number;

@@ -205,10 +205,13 @@ export class ActorSupervisor {
     child.record = undefined;
     child.silenceEnd();
     setPhase(views.i32, heartbeatIndex(spec.layout.heartbeat), PHASE_STARTING);
-    const { generation, exitedMs } = child;
-    const predecessorEndedNs =
-      exitedMs === undefined ? undefined : hostClock.nowNs() - (this.#host.nowMs() - exitedMs) * 1e6;
-    const seed: ActorSeed = { ...spec.seed, generation, predecessorEndedNs, startPaused: this.#paused };
+    const { generation, endedNs } = child;
+    const seed: ActorSeed = {
+      ...spec.seed,
+      generation,
+      predecessorEndedNs: endedNs,
+      startPaused: this.#paused,
+    };
     const heapMib = spec.heapMib ?? DEFAULT_HEAP_MIB;
     const spare =
       this.#spare !== undefined && heapMib <= this.#spare.heapMib ? this.#spare.take() : undefined;
@@ -231,8 +234,9 @@ export class ActorSupervisor {
     }
     this.#spare?.prepare();
     const atMs = this.#host.nowMs();
-    const downMs = atMs - (child.exitedMs ?? atMs);
-    if (!worker.gone) child.exitedMs = undefined;
+    const nowNs = hostClock.nowNs();
+    const downMs = (nowNs - (child.endedNs ?? nowNs)) / 1e6;
+    if (!worker.gone) child.endedNs = undefined;
     const { generation, fromSpare } = worker;
     this.#host.tell({
       type: 'actor:restart',
@@ -276,8 +280,9 @@ export class ActorSupervisor {
     child.lastExit = reason;
     const { name, kind, generation } = child;
     const atMs = this.#host.nowMs();
-    child.exitedMs ??= atMs;
-    const step = decideOnExit(this.#spec, this.#state, name, reason, hostClock.nowNs() / 1e6);
+    const nowNs = hostClock.nowNs();
+    child.endedNs ??= nowNs;
+    const step = decideOnExit(this.#spec, this.#state, name, reason, nowNs / 1e6);
     this.#state = step.state;
     const message = `${name} ${describeExit(reason)}`;
     const fields = {

@@ -106,9 +106,7 @@ export class RecordWriter {
     shapes.forEach((name, i) => this.#indexByName.set(name, shapeIndex(i)));
   }
 
-  /**
-   * Writes an instruction's record at arena offset `record`. An unannounced instruction becomes #UD.
-   */
+  /** Writes an instruction's record at arena offset `record`. An unannounced instruction becomes #UD. */
   write(
     record: number,
     { instruction, facts, ipOffset, length }: DecodedInstruction,

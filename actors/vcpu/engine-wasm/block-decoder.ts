@@ -48,7 +48,7 @@ export class BlockDecoder {
   readonly #writer: RecordWriter;
   readonly #heat: number;
   readonly #counts: boolean;
-  /** DecodedInstruction into again and again: an object of iced-x86's is dear to make. */
+  /** Decoded into again and again: an object of iced-x86's is dear to make. */
   readonly #instructions: iced.Instruction[] = [];
 
   /** `heat`: executions after which a block asks to be compiled; 0 for never. `counts`: blocks count their instructions. */

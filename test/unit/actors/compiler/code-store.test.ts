@@ -26,7 +26,14 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 function openFile() {
-  return CacheFile.open({ folder, engineVersion: VERSION, limitBytes: 1 << 20, complain: () => {} });
+  const nothing = (): void => {};
+  return CacheFile.open({
+    folder,
+    engineVersion: VERSION,
+    limitBytes: 1 << 20,
+    complain: nothing,
+    beat: nothing,
+  });
 }
 
 function openStore(): CodeStore {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { monotonicNs } from '#shared/base/clock.js';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { monotonicNs } from '#shared/base/clock.js';
 import { FaultPoints, InjectedFault, type FaultEffects, type Failpoint } from '#shared/ipc/failpoint.js';
 import {
   FAULT_COUNTERS_BYTES,
