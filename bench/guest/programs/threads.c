@@ -10,8 +10,9 @@
 #define ROUNDS 4
 #define HASH 0xd19c1505333fd4d3u // of TURNS turns
 
+/** A cache line each: threads that count side by side must not slow each other. */
 struct worker {
-  pthread_t thread;
+  _Alignas(64) pthread_t thread;
   int processor;
   uint64_t units;
   double rate;
@@ -19,8 +20,8 @@ struct worker {
 
 static atomic_int stop;
 
-/** Work without system calls or shared memory. */
-static __attribute__((noinline)) uint64_t hash_work(void) {
+/** Work without system calls or shared memory. A compiler that looked inside would do it once for all calls. */
+static __attribute__((noipa)) uint64_t hash_work(void) {
   static const uint8_t shifts[8] = {7, 13, 21, 29, 33, 41, 47, 53};
   uint64_t table[256], hash = MIX_START;
   for (int i = 0; i < 256; i++) table[i] = (uint64_t)i << 32 | (uint64_t)i;
