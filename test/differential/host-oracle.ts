@@ -1,12 +1,20 @@
 // The host CPU as the judge of instruction semantics: compiles host-runner/runner.c into the test's cache folder, keeps
 // one runner process and hands it batches of cases over pipes.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Case, decodeOutcomes, encodeBatch, type Outcome } from './case-record.js';
+import {
+  type Case,
+  CODE,
+  DATA_BYTES,
+  FX_BYTES,
+  type Outcome,
+  decodeOutcomes,
+  encodeBatch,
+} from './case-record.js';
 
 const SOURCE = fileURLToPath(new URL('host-runner/runner.c', import.meta.url));
 const CACHE = fileURLToPath(new URL('../../.tmp/differential', import.meta.url));
@@ -24,7 +32,33 @@ export function hostObstacle(): string | undefined {
   } catch {
     return 'there is no gcc';
   }
-  return undefined;
+  return hypervisorObstacle();
+}
+
+const STACK_FAULT = 12;
+const RSP = 4;
+/** FCW and MXCSR after FNINIT and a reset, in the order of FXSAVE. */
+const INITIAL_FX = Uint8Array.from(
+  { length: FX_BYTES },
+  (_, i) => [0x7f, 0x03][i] ?? (i === 24 ? 0x80 : i === 25 ? 0x1f : 0),
+);
+
+/** PUSH RAX to an address that is not canonical: #SS(0) on every processor (SDM vol. 2, PUSH). */
+function stackFault(): Case {
+  const gpr = new BigUint64Array(16);
+  gpr[RSP] = 0x8000_0000_0000_0000n;
+  const [form, mode, code] = ['Push_r64', 64, Uint8Array.of(0x50)] as const;
+  return { form, mode, code, gpr, rip: CODE, rflags: 0x202, fx: INITIAL_FX, patches: [], segments: false };
+}
+
+/** A hypervisor that runs its guests without the processor's help delivers faults of its own making; no judge of ours. */
+function hypervisorObstacle(): string | undefined {
+  const input = Buffer.concat([new Uint8Array(DATA_BYTES), encodeBatch([stackFault()])]);
+  const { stdout, status, signal } = spawnSync(compileRunner(), { input });
+  if (status !== 0) return `the host runner ended (${signal ?? String(status)})`;
+  const { trap } = decodeOutcomes(stdout.subarray(8), 1)[0]!;
+  if (trap === STACK_FAULT) return undefined;
+  return `the host's hypervisor is not exact: it makes exception ${trap} of a stack fault (12)`;
 }
 
 function compileRunner(): string {
