@@ -4,6 +4,7 @@
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { quantilesOf } from '#kernel/chaos/chaos-summary.js';
 import { WORKLOAD_PATH, makeWorkload } from '#kernel/chaos/workload.js';
@@ -38,15 +39,13 @@ const LOADS: readonly Load[] = [
     name: 'the workload of troupe chaos',
     start: async (session) => {
       const { program } = await makeWorkload();
-      await session.exec(`cat >${WORKLOAD_PATH} && chmod +x ${WORKLOAD_PATH}`, { stdin: once(program) });
+      await session.exec(`cat >${WORKLOAD_PATH} && chmod +x ${WORKLOAD_PATH}`, {
+        stdin: Readable.from([program]),
+      });
       await session.exec(`${WORKLOAD_PATH} /dev/vda ${WORKLOAD_SECONDS} 1 </dev/null >/dev/null &`);
     },
   },
 ];
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
-}
 
 /** Sectors that were read and written so far; Linux's Documentation/block/stat.rst. */
 async function sectorsMoved(session: Session): Promise<number> {

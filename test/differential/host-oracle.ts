@@ -37,18 +37,22 @@ export function hostObstacle(): string | undefined {
 
 const STACK_FAULT = 12;
 const RSP = 4;
-/** FCW and MXCSR after FNINIT and a reset, in the order of FXSAVE. */
-const INITIAL_FX = Uint8Array.from(
-  { length: FX_BYTES },
-  (_, i) => [0x7f, 0x03][i] ?? (i === 24 ? 0x80 : i === 25 ? 0x1f : 0),
-);
 
 /** PUSH RAX to an address that is not canonical: #SS(0) on every processor (SDM vol. 2, PUSH). */
 function stackFault(): Case {
   const gpr = new BigUint64Array(16);
   gpr[RSP] = 0x8000_0000_0000_0000n;
-  const [form, mode, code] = ['Push_r64', 64, Uint8Array.of(0x50)] as const;
-  return { form, mode, code, gpr, rip: CODE, rflags: 0x202, fx: INITIAL_FX, patches: [], segments: false };
+  return {
+    form: 'Push_r64',
+    mode: 64,
+    code: Uint8Array.of(0x50),
+    gpr,
+    rip: CODE,
+    rflags: 0x202,
+    fx: new Uint8Array(FX_BYTES),
+    patches: [],
+    segments: false,
+  };
 }
 
 /** A hypervisor that runs its guests without the processor's help delivers faults of its own making; no judge of ours. */
