@@ -27,9 +27,9 @@ module.exports = {
     },
     {
       name: 'shared-does-no-io',
-      comment: 'shared/ is pure knowledge. The one exception writes the generated interpreter at build time.',
+      comment: 'shared/ is pure knowledge. The exceptions write generated code at build time.',
       severity: 'error',
-      from: { path: '^shared/', pathNot: '^shared/translate/build-interpreter\\.ts$' },
+      from: { path: '^shared/', pathNot: '^shared/(translate|virtio/routines)/build-[^/]+\\.ts$' },
       to: {
         dependencyTypes: ['core'],
         path: '^(node:)?(fs|net|tls|dgram|http|http2|https|child_process|cluster|worker_threads)(/|$)',

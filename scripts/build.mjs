@@ -32,7 +32,10 @@ const ASSETS = ['verifier.c', 'verifier-devices.c', 'verifier.h'].map((name) => 
 const NATIVE_BUILD = join(ROOT, 'native/build');
 const STAMP = join(DIST, '.stamp');
 const BUNDLER = join(ROOT, 'scripts/bundle.mjs');
-const GENERATOR = join(DIST, 'shared/translate/build-interpreter.js');
+const GENERATORS = [
+  'shared/virtio/routines/build-blk-service.js',
+  'shared/translate/build-interpreter.js',
+].map((name) => join(DIST, name));
 
 function listFiles(folder) {
   if (!existsSync(folder)) return [];
@@ -78,7 +81,7 @@ export function build(options) {
   removeOrphans();
   for (const name of ASSETS) copyFileSync(join(ROOT, name), join(DIST, name));
   buildNative(); // the wasm engine does without
-  for (const step of [GENERATOR, BUNDLER]) {
+  for (const step of [...GENERATORS, BUNDLER]) {
     const failed = runNode(step, [], options);
     if (failed !== 0) return failed;
   }

@@ -7,12 +7,16 @@ import { placeDeviceState } from '#shared/virtio/device-state.js';
 import { VirtioBlk } from './device.js';
 import type { VirtioBlkParams } from './protocol.js';
 import { RawFile } from './raw-file.js';
+import { RequestPath } from './request-path.js';
 import { STATE_CAPACITY, STATE_WORDS } from './state.js';
+
+export { warmUp } from './request-path.js';
 
 export function createVirtioBlk(ctx: ActorContext): ActorBehaviour {
   const params = ctx.params as VirtioBlkParams;
   const backend = new RawFile(params.path, params.readonly);
   let behaviour: VirtioBehaviour | undefined = undefined;
+  const capacitySectors = keepCapacity(ctx, backend.capacityBytes / SECTOR_BYTES);
   const device = new VirtioBlk({
     views: ctx.views,
     ram: ctx.ram,
@@ -20,14 +24,19 @@ export function createVirtioBlk(ctx: ActorContext): ActorBehaviour {
     log: ctx.log,
     backend,
     serial: params.serial,
-    capacitySectors: keepCapacity(ctx, backend.capacityBytes / SECTOR_BYTES),
+    capacitySectors,
     completed: (queue) => {
       ctx.beat();
       behaviour?.transport.signalQueue(queue);
     },
   });
   behaviour = createVirtioBehaviour(ctx, device, STATE_WORDS);
-  return { ...behaviour, halt: () => backend.close() };
+  const path = new RequestPath(ctx, device, behaviour, { capacitySectors, readonly: backend.readonly });
+  return {
+    ...behaviour,
+    waitForWork: (timeoutMs) => path.waitForWork(timeoutMs),
+    halt: () => backend.close(),
+  };
 }
 
 /** The capacity that the first generation found. */

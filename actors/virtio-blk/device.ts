@@ -92,12 +92,29 @@ export class VirtioBlk implements VirtioDevice {
     try {
       u8[status] = this.#executeType(type, sector);
     } catch (error) {
-      // The host's error is the disk's error to the guest; it need not end the machine.
       this.#env.log.error({ type, sector, error: String(error) }, 'disk request failed');
       u8[status] = B.VIRTIO_BLK_S_IOERR;
     }
     const reads = type === B.VIRTIO_BLK_T_IN || type === B.VIRTIO_BLK_T_GET_ID;
     return reads && u8[status] === B.VIRTIO_BLK_S_OK ? chain.writableBytes - 1 : 0;
+  }
+
+  /** Reads or writes that much from `sector` on, which the disk holds; gives the request's status. */
+  transfer(type: number, sector: number, views: readonly Uint8Array[]): number {
+    const { backend, log } = this.#env;
+    try {
+      if (type === B.VIRTIO_BLK_T_IN) {
+        backend.readv(views, sector * B.SECTOR_BYTES);
+      } else {
+        backend.writev(views, sector * B.SECTOR_BYTES);
+        if (this.#writeThrough) backend.flush();
+      }
+      return B.VIRTIO_BLK_S_OK;
+    } catch (error) {
+      // The host's error is the disk's error to the guest; it need not end the machine.
+      log.error({ type, sector, error: String(error) }, 'disk request failed');
+      return B.VIRTIO_BLK_S_IOERR;
+    }
   }
 
   #executeType(type: number, sector: number): number {
@@ -108,13 +125,10 @@ export class VirtioBlk implements VirtioDevice {
     switch (type) {
       case B.VIRTIO_BLK_T_IN:
         if (!this.#holds(sector, dataIn)) return B.VIRTIO_BLK_S_IOERR;
-        backend.readv(chain.writableViews(0, dataIn), sector * B.SECTOR_BYTES);
-        return B.VIRTIO_BLK_S_OK;
+        return this.transfer(type, sector, chain.writableViews(0, dataIn));
       case B.VIRTIO_BLK_T_OUT:
         if (backend.readonly || !this.#holds(sector, dataOut)) return B.VIRTIO_BLK_S_IOERR;
-        backend.writev(chain.readableViews(B.VIRTIO_BLK_REQ_HEADER_BYTES, dataOut), sector * B.SECTOR_BYTES);
-        if (this.#writeThrough) backend.flush();
-        return B.VIRTIO_BLK_S_OK;
+        return this.transfer(type, sector, chain.readableViews(B.VIRTIO_BLK_REQ_HEADER_BYTES, dataOut));
       case B.VIRTIO_BLK_T_FLUSH:
         if (!backend.readonly) backend.flush();
         return B.VIRTIO_BLK_S_OK;

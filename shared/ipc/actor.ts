@@ -14,8 +14,8 @@ import {
   BELL_END,
   doorbellIndex,
   peekDoorbell,
+  spinOnDoorbell,
   takeDoorbell,
-  waitDoorbell,
   waitDoorbellAsync,
 } from '#shared/ipc/doorbell.js';
 import { CRASH_EXIT_CODE, FaultPoints, type Failpoint, type FaultEffects } from '#shared/ipc/failpoint.js';
@@ -105,7 +105,7 @@ export interface ActorBehaviour {
   poll(reasons: number): boolean;
   /** When poll wants to run again at the latest, in ns of monotonicNs(); Infinity for no deadline. */
   nextDeadlineNs?(): number;
-  /** Takes the place of the sleep on the doorbell (a vCPU sleeps on its PENDING word); control calls must end it. */
+  /** Takes the place of the sleep on the doorbell (a vCPU sleeps on its PENDING word, a disk serves its queue meanwhile); control calls must end it. */
   waitForWork?(timeoutMs: number): void;
   pause(): void | Promise<void>;
   resume(): void;
@@ -144,8 +144,6 @@ export interface ActorThread {
   readonly connectKvm?: (link: KvmLink) => InterruptWire;
 }
 
-/** Turns of looking at the doorbell before sleep: about ten microseconds. */
-const SPIN_TURNS = 1000;
 /** A sleep never lasts longer than this, so that a lost wake-up costs a second and not a machine. */
 const SLEEP_LIMIT_MS = 1000;
 /** Of a piece of memory that a fault hoards, in doubles: V8 does not move pieces of that size about. */
@@ -271,13 +269,8 @@ class ActorLoop {
     if (timeoutMs <= 0) return true;
     if (this.#behaviour.waitForWork === undefined && this.#eventLoop) return false;
     setPhase(this.#i32, this.#heart, PHASE_IDLE);
-    if (this.#behaviour.waitForWork !== undefined) {
-      this.#behaviour.waitForWork(timeoutMs);
-    } else {
-      let turns = SPIN_TURNS;
-      while (turns-- > 0 && peekDoorbell(this.#i32, this.#bell) === 0);
-      if (turns < 0) waitDoorbell(this.#i32, this.#bell, timeoutMs);
-    }
+    if (this.#behaviour.waitForWork !== undefined) this.#behaviour.waitForWork(timeoutMs);
+    else spinOnDoorbell(this.#i32, this.#bell, timeoutMs);
     setPhase(this.#i32, this.#heart, PHASE_RUNNING);
     return true;
   }

@@ -21,6 +21,7 @@ export const BELL_END = 64;
 export const DOORBELL_BYTES = 64;
 const BITS = 0;
 const SLEEPING = 1;
+const SPIN_TURNS = 1000;
 
 /** The index of a doorbell's word in an Int32Array over the arena; what the verbs below take. */
 export function doorbellIndex(doorbell: Region): number {
@@ -57,6 +58,13 @@ export function waitDoorbell(i32: Int32Array, index: number, timeoutMs: number):
   Atomics.store(i32, index + SLEEPING, 1);
   Atomics.wait(i32, index + BITS, 0, timeoutMs);
   Atomics.store(i32, index + SLEEPING, 0);
+}
+
+/** Looks at the doorbell for about ten microseconds, then waits. */
+export function spinOnDoorbell(i32: Int32Array, index: number, timeoutMs: number): void {
+  let turns = SPIN_TURNS;
+  while (turns-- > 0 && peekDoorbell(i32, index) === 0);
+  if (turns < 0) waitDoorbell(i32, index, timeoutMs);
 }
 
 /** As {@link waitDoorbell}, but the event loop goes on meanwhile. */

@@ -8,7 +8,7 @@ import { CodeWriter } from '#shared/wasm/code-writer.js';
 import type { Computation, Value, ValueType } from './emitter.js';
 import { FlagBuilder } from './flag-builder.js';
 
-export type AtomicVerb = 'load' | 'rmw.or' | 'rmw.and' | 'rmw.cmpxchg';
+export type AtomicVerb = 'load' | 'load16_u' | 'rmw.or' | 'rmw.and' | 'rmw.xchg' | 'rmw.cmpxchg';
 type Kind = 'u8' | 'u16' | 'i32' | 'i64' | 'v128';
 
 /** What a routine is written against. */
@@ -30,6 +30,9 @@ export interface RoutineEmitter extends Computation {
     offset: number,
     operands?: readonly Value[],
   ): Value;
+  storeAtomic(kind: 'u16' | 'i32', address: Value, offset: number, value: Value): void;
+  /** Sleeps while the i32 at `address` is `expected`, at most `timeoutNs` (i64); 0 woken, 1 not equal, 2 timed out. */
+  waitArena(address: Value, expected: Value, timeoutNs: Value): Value;
   /** CF PF AF ZF SF OF as in RFLAGS, other bits zero. */
   readArithmeticFlags(): Value;
   /** Calls a routine that stands before this one in the table. */
@@ -113,6 +116,20 @@ class RoutineBuilder extends FlagBuilder implements RoutineEmitter {
     for (const operand of operands) this.push(operand);
     this.code.atomic(`${type}.atomic.${verb}`, offset);
     return this.take(type);
+  }
+
+  storeAtomic(kind: 'u16' | 'i32', address: Value, offset: number, value: Value): void {
+    this.push(address);
+    this.push(value);
+    this.code.atomic(kind === 'u16' ? 'i32.atomic.store16' : 'i32.atomic.store', offset);
+  }
+
+  waitArena(address: Value, expected: Value, timeoutNs: Value): Value {
+    this.push(address);
+    this.push(expected);
+    this.push(timeoutNs);
+    this.code.atomic('memory.atomic.wait32', 0);
+    return this.take('i32');
   }
 
   call(name: string, args: readonly Value[]): Value {

@@ -16,6 +16,8 @@ const DEVICE = -1;
 
 export interface VirtioBehaviour extends ActorBehaviour {
   readonly transport: VirtioPciTransport;
+  /** The device wrote to RAM: arena offset and length. */
+  readonly ramWritten: (offset: number, length: number) => void;
 }
 
 /** `deviceWords`: the device's own part of the state page, in 32-bit words. Call {@link ActorContext.serveRegisters} no more. */
@@ -31,6 +33,8 @@ export function createVirtioBehaviour(
   const states = ctx.layout.vcpus.map((vcpu) => vcpu.state);
   const codeMap = new CodeMap(ctx.views.i32, ctx.layout.shared.codeMap, ramOffset, states);
   const tracer = ctx.trace?.virtio === true ? ctx.trace : undefined;
+  // DMA may land on code that a vCPU has decoded.
+  const ramWritten = (offset: number, length: number): void => void codeMap.noteWrite(offset, length, DEVICE);
   const transport = new VirtioPciTransport(
     {
       views: ctx.views,
@@ -41,8 +45,7 @@ export function createVirtioBehaviour(
       statePage: ctx.statePage,
       registerPage: ctx.registerPage,
       pci,
-      // DMA may land on code that a vCPU has decoded.
-      ramWritten: (offset, length) => void codeMap.noteWrite(offset, length, DEVICE),
+      ramWritten,
       sendMsi: (addressLo, addressHi, data) => void deliverMsi(fabric, addressLo, addressHi, data),
       onGuestError: (error, queue) => ctx.log.warn({ error, queue }, 'guest broke a virtio rule'),
     },
@@ -53,6 +56,7 @@ export function createVirtioBehaviour(
   const parts = savedParts(ctx, device, deviceWords, pci);
   return {
     transport,
+    ramWritten,
     poll: (reasons) => transport.poll(reasons),
     pause: () => {},
     resume: () => {},

@@ -8,6 +8,7 @@ import type { RegisterHandler } from '#shared/ipc/register-bus.js';
 import type { PciFunctionLayout } from '#shared/memory/machine-layout.js';
 import { allOnes } from '#shared/pci/config-space.js';
 import { MsixFunction, type SendMsi } from '#shared/pci/msix.js';
+import { PCI_COMMAND } from '#shared/pci/registers.js';
 import * as C from '#shared/virtio/constants.js';
 import * as D from '#shared/virtio/device-state.js';
 import type { GuestError, VirtioDevice } from '#shared/virtio/device.js';
@@ -21,6 +22,7 @@ import {
 import * as P from '#shared/virtio/pci-layout.js';
 import { DeviceQueue, type QueueEnvironment } from '#shared/virtio/queue.js';
 import * as Q from '#shared/virtio/queue-state.js';
+import * as B from '#shared/virtio/routines/service-block.js';
 
 export const TRANSPORT_FEATURES: FeatureSet = featureSet(
   C.VIRTIO_F_INDIRECT_DESC,
@@ -201,10 +203,21 @@ export class VirtioPciTransport implements RegisterHandler {
   /** Sends the queue's interrupt when the driver wants one; devices call it between requests, the transport after a turn. */
   signalQueue(index: number): void {
     const queue = this.queues[index]!;
-    if (!queue.takeSignal()) return;
+    if (queue.takeSignal()) this.interruptQueue(index);
+  }
+
+  interruptQueue(index: number): void {
     this.#env.failpoint('interrupt.sending');
     this.#set(D.ISR_STATUS, this.#get(D.ISR_STATUS) | ISR_QUEUE);
-    this.#msix.signal(queue.get(Q.QUEUE_MSIX_VECTOR));
+    this.#msix.signal(this.queues[index]!.get(Q.QUEUE_MSIX_VECTOR));
+  }
+
+  /** {@link DeviceQueue.lend}, for a transport that has nothing else to do; `block` is the block's word index. */
+  lendQueue(index: number, block: number): boolean {
+    if (this.#notified !== 0 || this.#owesInterrupts || !this.#isLive) return false;
+    this.#u32[block + (B.PENDING_QUEUES >>> 2)] = this.#env.registerPage.offset + P.PENDING_QUEUES_OFFSET;
+    this.#u32[block + (B.PCI_COMMAND_PLACE >>> 2)] = this.#env.pci.config.offset + PCI_COMMAND;
+    return this.queues[index]!.lend(block);
   }
 
   /** Ends what CONFIG_CHANGING began. */

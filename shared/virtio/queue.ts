@@ -29,6 +29,7 @@ import type { ArenaViews } from '#shared/memory/arena.js';
 import type { GuestMemory } from '#shared/memory/guest-memory.js';
 import type { ChainError, DescriptorChain } from '#shared/virtio/descriptor-chain.js';
 import * as S from '#shared/virtio/queue-state.js';
+import * as B from '#shared/virtio/routines/service-block.js';
 
 export type QueueError = ChainError | 'queue-size' | 'queue-address' | 'avail-jump';
 
@@ -255,6 +256,30 @@ export class DeviceQueue {
     // that read sees the event and notifies.
     if (this.eventIdx) storeAvailEvent(v, this.#ring, this.get(S.QUEUE_NEXT_AVAIL));
     return this.hasRequest;
+  }
+
+  /**
+   * Lends the queue to the routines of generated code: writes what they must know into their block (its word index). False when only this
+   * class can go on with it. Until {@link takeBack} nobody else calls anything here.
+   */
+  lend(block: number): boolean {
+    const signalled = this.#signalledUsed;
+    if (!this.isOpen || this.#leftOver.length > 0 || signalled === undefined) return false;
+    const { desc, avail, used, size } = this.#ring;
+    const put = (offset: number, value: number): void => void (this.#u32[block + (offset >>> 2)] = value);
+    put(B.QUEUE, this.#at << 2);
+    put(B.RING_DESC, desc);
+    put(B.RING_AVAIL, avail);
+    put(B.RING_USED, used);
+    put(B.RING_SIZE, size);
+    put(B.EVENT_IDX, this.eventIdx ? 1 : 0);
+    put(B.INDIRECT, this.indirect ? 1 : 0);
+    put(B.SIGNALLED_USED, signalled);
+    return true;
+  }
+
+  takeBack(block: number): void {
+    this.#signalledUsed = this.#u32[block + (B.SIGNALLED_USED >>> 2)]!;
   }
 
   #announceWrites(chain: DescriptorChain, length: number, nextUsed: number): void {

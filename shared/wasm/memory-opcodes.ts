@@ -25,7 +25,10 @@ const ACCESSES: readonly (readonly [name: string, code: number, align: number])[
 ]; // prettier-ignore
 
 const ATOMICS: readonly (readonly [name: string, code: number, align: number, operands: number])[] = [
-  ['i32.atomic.load', 0x10, 2, 1], ['i64.atomic.load', 0x11, 3, 1],
+  ['memory.atomic.wait32', 0x01, 2, 3],
+  ['i32.atomic.load', 0x10, 2, 1], ['i64.atomic.load', 0x11, 3, 1], ['i32.atomic.load16_u', 0x13, 1, 1],
+  ['i32.atomic.store', 0x17, 2, 2], ['i32.atomic.store16', 0x1a, 1, 2],
+  ['i32.atomic.rmw.xchg', 0x41, 2, 2],
   ['i32.atomic.rmw.add', 0x1e, 2, 2], ['i32.atomic.rmw.or', 0x33, 2, 2], ['i32.atomic.rmw.and', 0x2c, 2, 2],
   ['i32.atomic.rmw.cmpxchg', 0x48, 2, 3], ['i64.atomic.rmw.cmpxchg', 0x49, 3, 3],
   ['i32.atomic.rmw8.cmpxchg_u', 0x4a, 0, 3], ['i32.atomic.rmw16.cmpxchg_u', 0x4b, 1, 3],
@@ -35,7 +38,7 @@ const accesses = new Map<string, MemoryOpcode>();
 const atomics = new Map<string, MemoryOpcode>();
 
 function entry(name: string, prefix: number, code: number, align: number, operands: number): MemoryOpcode {
-  const type = name.slice(0, name.indexOf('.')) as WasmType;
+  const type = name.startsWith('memory') ? 'i32' : (name.slice(0, name.indexOf('.')) as WasmType);
   return { prefix, code, align, type, store: name.includes('.store'), operands };
 }
 

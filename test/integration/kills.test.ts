@@ -32,7 +32,9 @@ import { createPrng, type Prng } from '#shared/base/prng.js';
 import { NumberedLines } from '#kernel/chaos/numbered-lines.js';
 
 const KINDS = ['virtio-blk', 'virtio-console', 'virtio-rng'];
-const VICTIMS = KINDS.map((kind) => `${kind}-0`);
+const CRASHING = KINDS.map((kind) => `${kind}-0`);
+/** No rule names the second disk: it serves in WebAssembly. */
+const VICTIMS = [...CRASHING, 'virtio-blk-1'];
 const KILLS = 50;
 const SEED = Number(process.env['TROUPE_KILLS_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
 const MIB = 2 ** 20;
@@ -72,7 +74,7 @@ const CRASHES: FaultRule[] = [
   { point: 'queue.enabled', generation: 2 },
   { point: 'status.written', generation: 3 },
 ].flatMap((rule) =>
-  KINDS.filter((kind) => kindsPassing(rule.point).includes(kind)).map((actor): FaultRule => ({
+  CRASHING.filter((_, i) => kindsPassing(rule.point).includes(KINDS[i]!)).map((actor): FaultRule => ({
     actor,
     action: 'crash',
     ...rule,

@@ -7,7 +7,8 @@ import type { ActorBehaviour, ActorContext } from '#shared/ipc/actor.js';
 import { InjectedFault, type FaultVerdict } from '#shared/ipc/failpoint.js';
 import { silentLogger, type Logger } from '#shared/ipc/log.js';
 import { MailboxReceiver, MailboxSender } from '#shared/ipc/mailbox.js';
-import { BELL_CONFIG } from '#shared/ipc/doorbell.js';
+import { BELL_CONFIG, BELL_QUEUE, doorbellIndex, ringDoorbell, takeDoorbell } from '#shared/ipc/doorbell.js';
+import { heartbeatIndex, loadWork } from '#shared/ipc/heartbeat.js';
 import type { RegisterHandler, RegisterServer } from '#shared/ipc/register-bus.js';
 import { viewArena, type ArenaViews } from '#shared/memory/arena.js';
 import { GuestMemory } from '#shared/memory/guest-memory.js';
@@ -98,6 +99,17 @@ export class InProcessDevice {
     const reasons = this.#reasons;
     this.#reasons = 0;
     return this.#survive(() => this.#behaviour.poll(reasons));
+  }
+
+  /** As the actor's loop does before it sleeps: true when the device served something itself, in the place of the sleep. */
+  serveAsleep(): boolean {
+    const { doorbell, heartbeat } = this.layout.actors[ACTOR]!;
+    const beats = heartbeatIndex(heartbeat);
+    const before = loadWork(this.views.i32, beats);
+    ringDoorbell(this.views.i32, doorbellIndex(doorbell), BELL_QUEUE);
+    this.#survive(() => this.#behaviour.waitForWork?.(0));
+    this.#reasons |= takeDoorbell(this.views.i32, doorbellIndex(doorbell));
+    return loadWork(this.views.i32, beats) !== before;
   }
 
   /** The guest wrote config space or the MSI-X table. */
