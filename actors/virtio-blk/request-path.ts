@@ -5,6 +5,7 @@ import type { ActorContext } from '#shared/ipc/actor.js';
 import { doorbellIndex, spinOnDoorbell } from '#shared/ipc/doorbell.js';
 import type { VirtioBehaviour } from '#shared/virtio/behaviour.js';
 import * as B from '#shared/virtio/routines/service-block.js';
+import { PENDING } from '#shared/x86/cpu-state.js';
 import type { VirtioBlk } from './device.js';
 
 export interface DiskPlan {
@@ -96,6 +97,12 @@ export class RequestPath {
     put(B.LOW_RAM, ram.layout.lowBytes);
     put(B.HIGH_RAM, ram.layout.highBytes);
     put(B.CODE_MAP, layout.shared.codeMap.offset);
+    const vcpus = this.#ctx.wire === undefined ? layout.vcpus : [];
+    put(B.VCPU_COUNT, vcpus.length);
+    vcpus.forEach(({ lapic, state }, i) => {
+      put(B.VCPUS + i * B.VCPU_BYTES, lapic.offset);
+      put(B.VCPUS + i * B.VCPU_BYTES + 4, state.offset + PENDING);
+    });
     put(B.READ_ONLY, readonly ? 1 : 0);
     put(B.CAPACITY, capacitySectors % 0x1_0000_0000);
     put(B.CAPACITY + 4, Math.floor(capacitySectors / 0x1_0000_0000));

@@ -33,6 +33,8 @@ export interface RoutineEmitter extends Computation {
   storeAtomic(kind: 'u16' | 'i32', address: Value, offset: number, value: Value): void;
   /** Sleeps while the i32 at `address` is `expected`, at most `timeoutNs` (i64); 0 woken, 1 not equal, 2 timed out. */
   waitArena(address: Value, expected: Value, timeoutNs: Value): Value;
+  /** Wakes all who sleep on the i32 at `address`. */
+  notifyArena(address: Value): void;
   /** CF PF AF ZF SF OF as in RFLAGS, other bits zero. */
   readArithmeticFlags(): Value;
   /** Calls a routine that stands before this one in the table. */
@@ -130,6 +132,13 @@ class RoutineBuilder extends FlagBuilder implements RoutineEmitter {
     this.push(timeoutNs);
     this.code.atomic('memory.atomic.wait32', 0);
     return this.take('i32');
+  }
+
+  notifyArena(address: Value): void {
+    this.push(address);
+    this.code.i32Const(-1);
+    this.code.atomic('memory.atomic.notify', 0);
+    this.take('i32');
   }
 
   call(name: string, args: readonly Value[]): Value {

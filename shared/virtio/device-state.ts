@@ -19,6 +19,8 @@ export const CONFIG_MSIX_VECTOR = 7;
 export const QUEUE_SELECT = 8;
 export const CONFIG_GENERATION = 9;
 export const ISR_STATUS = 10;
+export const ISR_QUEUE = 1; // §4.1.4.5
+export const ISR_CONFIG = 2;
 /** 1 from before a change of configuration or of DEVICE_NEEDS_RESET until its interrupt is sent. */
 export const CONFIG_CHANGING = 11;
 export const STATE_HEADER_WORDS = 16;

@@ -8,7 +8,7 @@ import type { RegisterHandler } from '#shared/ipc/register-bus.js';
 import type { PciFunctionLayout } from '#shared/memory/machine-layout.js';
 import { allOnes } from '#shared/pci/config-space.js';
 import { MsixFunction, type SendMsi } from '#shared/pci/msix.js';
-import { PCI_COMMAND } from '#shared/pci/registers.js';
+import { PCI_COMMAND, PCI_MSIX_FLAGS } from '#shared/pci/registers.js';
 import * as C from '#shared/virtio/constants.js';
 import * as D from '#shared/virtio/device-state.js';
 import type { GuestError, VirtioDevice } from '#shared/virtio/device.js';
@@ -31,8 +31,6 @@ export const TRANSPORT_FEATURES: FeatureSet = featureSet(
   C.VIRTIO_F_RING_RESET,
 );
 
-const ISR_QUEUE = 1; // §4.1.4.5
-const ISR_CONFIG = 2;
 const STATUS_BITS = 0xff;
 
 export interface TransportEnvironment extends QueueEnvironment {
@@ -208,15 +206,22 @@ export class VirtioPciTransport implements RegisterHandler {
 
   interruptQueue(index: number): void {
     this.#env.failpoint('interrupt.sending');
-    this.#set(D.ISR_STATUS, this.#get(D.ISR_STATUS) | ISR_QUEUE);
+    this.#set(D.ISR_STATUS, this.#get(D.ISR_STATUS) | D.ISR_QUEUE);
     this.#msix.signal(this.queues[index]!.get(Q.QUEUE_MSIX_VECTOR));
   }
 
   /** {@link DeviceQueue.lend}, for a transport that has nothing else to do; `block` is the block's word index. */
   lendQueue(index: number, block: number): boolean {
     if (this.#notified !== 0 || this.#owesInterrupts || !this.#isLive) return false;
-    this.#u32[block + (B.PENDING_QUEUES >>> 2)] = this.#env.registerPage.offset + P.PENDING_QUEUES_OFFSET;
-    this.#u32[block + (B.PCI_COMMAND_PLACE >>> 2)] = this.#env.pci.config.offset + PCI_COMMAND;
+    const { pci, registerPage } = this.#env;
+    const { capability, vectors } = P.msixPlace(this.queues.length);
+    const put = (offset: number, value: number): void => void (this.#u32[block + (offset >>> 2)] = value);
+    put(B.PENDING_QUEUES, registerPage.offset + P.PENDING_QUEUES_OFFSET);
+    put(B.PCI_COMMAND_PLACE, pci.config.offset + PCI_COMMAND);
+    put(B.MSIX_FLAGS_PLACE, pci.config.offset + capability + PCI_MSIX_FLAGS);
+    put(B.MSIX_TABLE, pci.msix.offset);
+    put(B.MSIX_VECTORS, vectors);
+    put(B.ISR_PLACE, (this.#state + D.ISR_STATUS) << 2);
     return this.queues[index]!.lend(block);
   }
 
@@ -224,7 +229,7 @@ export class VirtioPciTransport implements RegisterHandler {
   #interruptConfig(): void {
     this.#env.failpoint('config.changed');
     if ((this.status & C.VIRTIO_STATUS_DRIVER_OK) !== 0) {
-      this.#set(D.ISR_STATUS, this.#get(D.ISR_STATUS) | ISR_CONFIG);
+      this.#set(D.ISR_STATUS, this.#get(D.ISR_STATUS) | D.ISR_CONFIG);
       this.#msix.signal(this.#get(D.CONFIG_MSIX_VECTOR));
     }
     this.#set(D.CONFIG_CHANGING, 0);

@@ -25,7 +25,7 @@ const ACCESSES: readonly (readonly [name: string, code: number, align: number])[
 ]; // prettier-ignore
 
 const ATOMICS: readonly (readonly [name: string, code: number, align: number, operands: number])[] = [
-  ['memory.atomic.wait32', 0x01, 2, 3],
+  ['memory.atomic.notify', 0x00, 2, 2], ['memory.atomic.wait32', 0x01, 2, 3],
   ['i32.atomic.load', 0x10, 2, 1], ['i64.atomic.load', 0x11, 3, 1], ['i32.atomic.load16_u', 0x13, 1, 1],
   ['i32.atomic.store', 0x17, 2, 2], ['i32.atomic.store16', 0x1a, 1, 2],
   ['i32.atomic.rmw.xchg', 0x41, 2, 2],

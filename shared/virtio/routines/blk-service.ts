@@ -22,6 +22,7 @@ import {
 import * as S from '#shared/virtio/queue-state.js';
 import { ModuleWriter } from '#shared/wasm/module-writer.js';
 import type { WasmType } from '#shared/wasm/opcodes.js';
+import { MSI_ROUTINES } from './msi-routines.js';
 import { PEEK_EMPTY, PEEK_UNUSUAL, QUEUE_ROUTINES, availIdx, queueWord, word } from './queue-routines.js';
 import * as B from './service-block.js';
 
@@ -99,7 +100,7 @@ const execute: Routine = {
     e.storeArena(heart, 'i32', HEART_WORK, e.add(e.loadArena(heart, 'i32', HEART_WORK), e.i32(1)));
     const depth = e.and(e.sub(availIdx(e), queueWord(e, S.QUEUE_NEXT_USED)), e.i32(0xffff));
     e.storeArena(heart, 'i32', HEART_DEPTH, depth);
-    e.if(e.call('takeSignal', []), () => void e.call('interrupt', []));
+    e.if(e.call('takeSignal', []), () => void e.call('interruptQueue', []));
     return e.i32(0);
   },
 };
@@ -180,11 +181,11 @@ const IMPORTS: Readonly<Record<string, readonly WasmType[]>> = {
   ramWritten: ['i32', 'i32', 'i32'],
   /** Moves the data of the request in hand; gives its VIRTIO_BLK_S_*. */
   transfer: ['i32'],
-  /** The queue's interrupt. */
+  /** The queue's interrupt, where the routines leave it to TypeScript. */
   interrupt: ['i32'],
 };
 
-const BLK_ROUTINES = { ...QUEUE_ROUTINES, readHeader, execute, serveQueue, service };
+const BLK_ROUTINES = { ...QUEUE_ROUTINES, ...MSI_ROUTINES, readHeader, execute, serveQueue, service };
 
 /** The module: exports `service(block, timeoutNs: i64)`, and for tests every routine. */
 export function buildBlkService(): Uint8Array<ArrayBuffer> {

@@ -1,6 +1,6 @@
 // What the routines that serve a virtqueue know of their device: a block of 32-bit words at the end of the device's state page,
 // written anew by each generation before it calls them, and the segments of the request in hand. Nothing of it outlives the thread.
-import { STATE_PAGE_BYTES } from '#shared/base/limits.js';
+import { MAX_VCPUS, STATE_PAGE_BYTES } from '#shared/base/limits.js';
 import type { Region } from '#shared/base/region.js';
 
 // Byte offsets in the block. Arena offsets, where nothing else is said.
@@ -32,6 +32,18 @@ export const CAPACITY = 64;
 /** Used index at the last interrupt; written by the routines, too. */
 export const SIGNALLED_USED = 72;
 
+/** MSI-X: the capability's flags, the table, and how many vectors it has. */
+export const MSIX_FLAGS_PLACE = 112;
+export const MSIX_TABLE = 116;
+export const MSIX_VECTORS = 120;
+/** The word of the ISR status. */
+export const ISR_PLACE = 124;
+/** 0 where the LAPICs are not the vCPUs' pages. */
+export const VCPU_COUNT = 76;
+/** Pairs of words: LAPIC page and PENDING word. */
+export const VCPUS = 128;
+export const VCPU_BYTES = 8;
+
 // Of the request in hand.
 export const HEAD = 80;
 export const POSITION = 84;
@@ -44,7 +56,7 @@ export const REQUEST_TYPE = 100;
 /** u64. */
 export const REQUEST_SECTOR = 104;
 /** Pairs of words: arena offset and bytes. */
-export const SEGMENTS = 128;
+export const SEGMENTS = VCPUS + MAX_VCPUS * VCPU_BYTES;
 export const SEGMENT_BYTES = 8;
 /** A longer chain is served the usual way. */
 export const MAX_SEGMENTS = 256;

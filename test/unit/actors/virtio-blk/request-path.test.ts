@@ -11,6 +11,8 @@ import * as B from '#shared/virtio/blk.js';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '#shared/virtio/constants.js';
 import { placeDeviceState } from '#shared/virtio/device-state.js';
 import { featureSet, unionFeatures, type FeatureSet } from '#shared/virtio/feature-set.js';
+import { PENDING } from '#shared/x86/cpu-state.js';
+import * as L from '#shared/x86/lapic-layout.js';
 import { ACTOR, InProcessDevice } from '../../../support/in-process-device.js';
 import type { Buffer } from '../../../support/mock-driver.js';
 
@@ -42,7 +44,14 @@ interface Request {
   readonly indirect: boolean;
 }
 
+/** How the queue's interrupt is programmed, and what its LAPIC is: words by their offsets in table entry and LAPIC page. */
+interface Wiring {
+  readonly entry: readonly (readonly [offset: number, value: number])[];
+  readonly lapic: readonly (readonly [offset: number, value: number])[];
+}
+
 interface Script {
+  readonly wiring: Wiring;
   readonly features: FeatureSet;
   readonly readonly: boolean;
   readonly batches: readonly {
@@ -90,7 +99,32 @@ const requests: fc.Arbitrary<Request> = fc
     return { buffers: [header(type, sector, headerBytes), ...data, ...statusBytes], indirect };
   });
 
+const word = (offset: number, ...values: readonly number[]) =>
+  fc.constantFrom(...values).map((value) => [offset, value] as const);
+
+/** Half of them as Linux does it. */
+const wirings: fc.Arbitrary<Wiring> = fc.oneof(
+  fc.constant({ entry: [], lapic: [] }),
+  fc.record({
+    entry: fc.tuple(
+      word(0, 0xfee0_0000, 0xfee0_0004, 0xfee0_1004, 0xfee0_1000, 0xfeef_f000, 0xfee1_1004, 0xfed0_0000),
+      word(4, 0, 0, 0, 1),
+      word(8, 0x41, 0x41, 0xef, 0x0f, 0x141, 0x8041, 0x441, 0x741),
+      word(12, 0, 0, 0, 1),
+    ),
+    lapic: fc.tuple(
+      word(L.LAPIC_MODE, L.LAPIC_MODE_X2APIC, L.LAPIC_MODE_XAPIC, L.LAPIC_MODE_XAPIC, L.LAPIC_MODE_DISABLED),
+      word(L.LAPIC_XAPIC_ID, 0, 1, 17),
+      word(L.LAPIC_X2APIC_ID, 0, 1, 17),
+      word(L.LAPIC_LDR, 0, 1 << 24, 0x11 << 24),
+      word(L.LAPIC_DFR, -1, 0x0fff_ffff),
+      word(L.LAPIC_SVR, 0x1ff, 0x1ff, 0xff),
+    ),
+  }),
+);
+
 const scripts: fc.Arbitrary<Script> = fc.record({
+  wiring: wirings,
   features: fc
     .tuple(fc.boolean(), fc.boolean())
     .map(([events, indirect]) =>
@@ -124,6 +158,12 @@ function play(script: Script, name: string, asleep: boolean): Trace {
   trace.steps.push(driver.start(script.features, QUEUE_SIZE));
   if (asleep) disk.serveAsleep(); // the doorbell rang for config space
   const queue = driver.queues[0]!;
+  const { lapic, state } = layout.vcpus[0]!;
+  const queueEntry = disk.pci.msix.offset + 16;
+  for (const [offset, value] of script.wiring.entry) views.i32[(queueEntry + offset) >>> 2] = value;
+  for (const [offset, value] of script.wiring.lapic) views.i32[(lapic.offset + offset) >>> 2] = value;
+  const hex = (start: number, end: number): string =>
+    Buffer.from(views.u8.subarray(start, end)).toString('hex');
   for (const batch of script.batches) {
     if (batch.restart) disk.restart();
     // A new generation's first turn is TypeScript's.
@@ -134,10 +174,15 @@ function play(script: Script, name: string, asleep: boolean): Trace {
     driver.notify(0);
     if (asleep && disk.serveAsleep()) trace.asleep++;
     disk.settle();
+    trace.steps.push(
+      hex(lapic.offset, lapic.offset + L.LAPIC_PAGE_BYTES),
+      views.i32[(state.offset + PENDING) >>> 2],
+    );
+    trace.steps.push(hex(disk.pci.msix.offset, disk.pci.msix.offset + disk.pci.msix.bytes));
     trace.steps.push(disk.takeInterrupt(1), disk.takeInterrupt(0), driver.status);
     for (let used = queue.take(); used !== undefined; used = queue.take())
       trace.steps.push([used.head, used.length, Buffer.from(used.data).toString('hex')]);
-    trace.steps.push(Buffer.from(views.u8.subarray(places.header, places.device)).toString('hex'));
+    trace.steps.push(hex(places.header, places.device));
     if (driver.needsReset) break;
   }
   trace.steps.push(readFileSync(path).toString('hex'));
