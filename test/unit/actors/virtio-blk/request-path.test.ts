@@ -85,18 +85,20 @@ const requests: fc.Arbitrary<Request> = fc
     ),
     headerBytes: fc.oneof({ weight: 30, arbitrary: fc.constant(16) }, fc.constantFrom(8, 24)),
     pieces: fc.oneof(
-      { weight: 8, arbitrary: fc.constantFrom([512], [1024], [512, 512], [100, 412], [1, 511, 512]) },
+      { weight: 8, arbitrary: fc.constantFrom([512], [1024], [512, 512], [100, 412], [511, 1]) },
       { weight: 1, arbitrary: fc.constantFrom([], [511], [512, 1]) },
     ),
     statusBytes: fc.oneof({ weight: 30, arbitrary: fc.constant([1]) }, fc.constantFrom([], [2], [1, 1])),
     fill: fc.nat(255),
     indirect: fc.boolean(),
+    statusFirst: fc.oneof({ weight: 15, arbitrary: fc.constant(false) }, fc.constant(true)),
   })
-  .map(({ type, sector, headerBytes, pieces, statusBytes, fill, indirect }) => {
+  .map(({ type, sector, headerBytes, pieces, statusBytes, fill, indirect, statusFirst }) => {
     const data = pieces.map((bytes) =>
       type === B.VIRTIO_BLK_T_IN || type === B.VIRTIO_BLK_T_GET_ID ? bytes : new Uint8Array(bytes).fill(fill),
     );
-    return { buffers: [header(type, sector, headerBytes), ...data, ...statusBytes], indirect };
+    const rest = statusFirst ? [...statusBytes, ...data] : [...data, ...statusBytes];
+    return { buffers: [header(type, sector, headerBytes), ...rest], indirect };
   });
 
 const word = (offset: number, ...values: readonly number[]) =>
@@ -208,6 +210,36 @@ describe('the request path in WebAssembly', () => {
       { numRuns: 400 },
     );
     expect(asleep).toBeGreaterThan(400);
+  });
+
+  it('sends an interrupt message to whom TypeScript sends it', () => {
+    const requests = [{ buffers: [header(B.VIRTIO_BLK_T_IN, 0n, 16), 512, 1], indirect: false }];
+    const batches = [{ requests, armed: true, restart: false }];
+    const features = featureSet(VIRTIO_F_VERSION_1);
+    const modes = [L.LAPIC_MODE_XAPIC, L.LAPIC_MODE_X2APIC];
+    let cases = 0;
+    for (const destination of [0, 1, 2, 0x10, 0x11, 0xf1, 0xff])
+      for (const logical of [0, 4])
+        for (const mode of modes)
+          for (const id of [0, 1, 0x11])
+            for (const dfr of mode === L.LAPIC_MODE_XAPIC && logical === 4 ? [-1, 0x0fff_ffff] : [-1]) {
+              const entry = [[0, 0xfee0_0000 | (destination << 12) | logical]] as const;
+              const lapic = [
+                [L.LAPIC_MODE, mode],
+                [L.LAPIC_XAPIC_ID, id],
+                [L.LAPIC_X2APIC_ID, id],
+                [L.LAPIC_LDR, id << 24],
+                [L.LAPIC_DFR, dfr],
+              ] as const;
+              const script = { wiring: { entry, lapic }, features, readonly: false, batches };
+              const fast = play(script, 'fast.img', true);
+              expect(fast.steps, `to ${destination}, ${logical}, of ${mode}, ${id}, ${dfr}`).toEqual(
+                play(script, 'plain.img', false).steps,
+              );
+              expect(fast.asleep).toBe(1);
+              cases++;
+            }
+    expect(cases).toBe(105);
   });
 
   it('serves a driver that took neither indirect tables nor events', () => {
