@@ -2,6 +2,7 @@
 // kept warm for the next restart, its modules loaded.
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import type { ActorSeed } from '#shared/ipc/actor.js';
+import { startInBackground } from './background-start.js';
 import type { BecomeActor, ThreadSetup, ThreadWarm } from './worker-protocol.js';
 
 const ENTRY = new URL(
@@ -53,11 +54,13 @@ export class ActorThread {
   }
 }
 
-/** Warm threads in reserve. They come up one after the other: a loaded machine has actors to run. */
+/** Warm threads in reserve. They come up one after the other and behind all else: a loaded machine has actors to run. */
 export class SpareThreads {
   readonly #options: ThreadOptions;
   readonly #count: number;
   readonly #spares: ActorThread[] = [];
+  /** What gives a spare the priority of an actor. */
+  readonly #raise = new WeakMap<ActorThread, () => void>();
   #closed = false;
 
   constructor(options: ThreadOptions, count: number) {
@@ -75,7 +78,8 @@ export class SpareThreads {
     this.#dropGone();
     if (this.#closed || this.#spares.length >= this.#count) return;
     if (this.#spares.some((spare) => !spare.isWarm)) return;
-    const spare = new ActorThread(this.#options);
+    const { started: spare, raise } = startInBackground(() => new ActorThread(this.#options));
+    this.#raise.set(spare, raise);
     spare.worker.on('error', () => {}); // it dies unused: nobody misses it
     spare.worker.once('message', () => this.prepare());
     spare.worker.unref();
@@ -87,7 +91,9 @@ export class SpareThreads {
     this.#dropGone();
     const warm = this.#spares.findIndex((spare) => spare.isWarm);
     const [spare] = this.#spares.splice(Math.max(0, warm), 1);
-    spare?.worker.ref();
+    if (spare === undefined) return undefined;
+    this.#raise.get(spare)!();
+    spare.worker.ref();
     return spare;
   }
 
