@@ -31,7 +31,8 @@ const CAP_SYS_NICE = 23n;
 const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]!;
 const mayRaise = ((BigInt(`0x${effective}`) >> CAP_SYS_NICE) & 1n) === 1n;
 const canDrop = mayRaise && existsSync('/usr/bin/setpriv');
-if (!canDrop) console.log('background-start skipped in part: no CAP_SYS_NICE here, or no setpriv to give it up');
+if (!canDrop)
+  console.log('background-start skipped in part: no CAP_SYS_NICE here, or no setpriv to give it up');
 
 function nices([program, ...args]: readonly string[]): unknown {
   return JSON.parse(execFileSync(program!, args, { encoding: 'utf8' }));
