@@ -1,7 +1,8 @@
 // The disk's request path in WebAssembly (shared/virtio/routines/blk-service.ts) on this thread: serves the queue in the place of
-// the actor's sleep. It is left out while a fault plan names the actor, whose failpoints lie on the other path, and under --trace.
+// the actor's sleep. It is left out under a fault rule whose point lies on the other path alone, and under --trace.
 import { existsSync, readFileSync } from 'node:fs';
 import type { ActorContext } from '#shared/ipc/actor.js';
+import type { FailpointName } from '#shared/ipc/failpoint-catalogue.js';
 import { doorbellIndex, spinOnDoorbell } from '#shared/ipc/doorbell.js';
 import type { VirtioBehaviour } from '#shared/virtio/behaviour.js';
 import * as B from '#shared/virtio/routines/service-block.js';
@@ -18,19 +19,31 @@ interface BlkServiceExports {
 }
 
 const QUEUE = 0;
+/** What the other path passes for each request and each turn. */
+const POINTS: readonly FailpointName[] = [
+  'loop',
+  'inflight.set',
+  'request.received',
+  'request.executed',
+  'used.writing',
+  'used.written',
+  'inflight.clearing',
+  'request.completed',
+  'interrupt.sending',
+];
 
-let module: WebAssembly.Module | undefined;
+let compiled: WebAssembly.Module | undefined;
 
 /** What the build generated; V8 keeps the code of a module once a process, for all its threads. */
 function blkServiceModule(): WebAssembly.Module {
-  if (module !== undefined) return module;
+  if (compiled !== undefined) return compiled;
   const beside = new URL('../../shared/virtio/routines/blk-service.wasm', import.meta.url);
   // Tests run the sources; what the build generates is in dist alone.
   const file = existsSync(beside)
     ? beside
     : new URL('../../dist/shared/virtio/routines/blk-service.wasm', import.meta.url);
-  module = new WebAssembly.Module(readFileSync(file));
-  return module;
+  compiled = new WebAssembly.Module(readFileSync(file));
+  return compiled;
 }
 
 /** Ahead, on a thread that waits to become an actor. */
@@ -46,7 +59,6 @@ export class RequestPath {
   /** Word index. */
   readonly #block: number;
   readonly #exports: BlkServiceExports;
-  #leftOut: boolean;
 
   constructor(ctx: ActorContext, device: VirtioBlk, behaviour: VirtioBehaviour, disk: DiskPlan) {
     this.#ctx = ctx;
@@ -54,10 +66,6 @@ export class RequestPath {
     this.#transport = behaviour.transport;
     this.#bell = doorbellIndex(ctx.doorbell);
     this.#block = B.serviceBlock(ctx.statePage).offset >>> 2;
-    this.#leftOut = ctx.trace !== undefined;
-    ctx.senderOptions.faults?.whenArmed(() => {
-      this.#leftOut = true;
-    });
     this.#describe(disk);
     const instance = new WebAssembly.Instance(blkServiceModule(), {
       env: { memory: ctx.memory },
@@ -78,7 +86,8 @@ export class RequestPath {
 
   /** In the place of the actor's sleep. */
   waitForWork(timeoutMs: number): void {
-    if (this.#leftOut || !this.#transport.lendQueue(QUEUE, this.#block)) {
+    const isWatched = this.#ctx.trace !== undefined || this.#ctx.hasFaultAt(POINTS);
+    if (isWatched || !this.#transport.lendQueue(QUEUE, this.#block)) {
       spinOnDoorbell(this.#ctx.views.i32, this.#bell, timeoutMs);
       return;
     }

@@ -19,6 +19,7 @@ import {
   waitDoorbellAsync,
 } from '#shared/ipc/doorbell.js';
 import { CRASH_EXIT_CODE, FaultPoints, type Failpoint, type FaultEffects } from '#shared/ipc/failpoint.js';
+import type { FailpointName } from '#shared/ipc/failpoint-catalogue.js';
 import type { FaultPlan, FaultRule } from '#shared/ipc/fault-plan.js';
 import {
   PHASE_CREATING,
@@ -82,6 +83,8 @@ export interface ActorContext {
   readonly senderOptions: SenderOptions;
   /** See shared/ipc/failpoint.ts; act on 'drop', 'duplicate' and 'corrupt' where they mean something. */
   readonly failpoint: Failpoint;
+  /** Whoever leaves out failpoints on a path must ask before: see {@link FaultPoints.hasRuleAt}. */
+  readonly hasFaultAt: (points: readonly FailpointName[]) => boolean;
   /** Absent without --trace. */
   readonly trace?: Tracer | undefined;
   /** Of a machine on KVM: its names in this process, and the wire for createInterruptFabric. */
@@ -343,6 +346,7 @@ class ActorLoop {
       doorbell: own.doorbell,
       senderOptions,
       failpoint: this.#faults.pass,
+      hasFaultAt: (points) => this.#faults.hasRuleAt(points),
       trace: createTracer(trace, name, views.i32, layout.shared.traceBudget, (line) =>
         appendTo(trace!.fd, line),
       ),

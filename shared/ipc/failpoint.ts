@@ -124,6 +124,18 @@ export class FaultPoints implements FaultSwitch {
     }
   }
 
+  /**
+   * Is there a rule for one of these points? One that strikes by time at the loop does not count: the kernel wakes the actor for it, whose
+   * loop then passes.
+   */
+  hasRuleAt(points: readonly FailpointName[]): boolean {
+    const byPoint = this.#byPoint;
+    if (byPoint === undefined) return false;
+    const counts = (point: FailpointName, { rule }: ArmedRule): boolean =>
+      point !== 'loop' || rule.atMs === undefined;
+    return points.some((point) => byPoint.get(point)?.some((armed) => counts(point, armed)) === true);
+  }
+
   whenArmed(listener: () => void): void {
     if (this.#armed) listener();
     else this.#listeners.push(listener);

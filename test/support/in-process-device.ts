@@ -194,6 +194,7 @@ export class InProcessDevice {
       senderOptions: { generation: this.generation },
       noteWork: () => {},
       failpoint: (point) => this.#hit(point),
+      hasFaultAt: () => false,
       beat: () => {},
       serveRegisters: (handler) => {
         this.#registers = handler;

@@ -135,6 +135,22 @@ describe('FaultPoints', () => {
     expect(told).toBe(2);
   });
 
+  it('tells who leaves out points where one is wanted', () => {
+    const faults = new FaultPoints(undefined, actor, effects, makeCounters(), counters);
+    const wanted = (): boolean[] => [
+      faults.hasRuleAt(['loop']),
+      faults.hasRuleAt(['loop', 'request.completed']),
+    ];
+    expect(wanted()).toEqual([false, false]);
+    faults.arm(0, { actor: 'virtio-blk', action: 'crash', atMs: 5, everyMs: 5 }); // the kernel wakes its victim
+    faults.arm(1, { actor: 'uart', action: 'crash', after: 5 });
+    expect(wanted()).toEqual([false, false]);
+    faults.arm(2, { actor: 'virtio-blk', action: 'crash', point: 'request.completed', atMs: 5 });
+    expect(wanted()).toEqual([false, true]);
+    faults.arm(3, { actor: 'virtio-blk', action: 'crash', after: 5 });
+    expect(wanted()).toEqual([true, true]);
+  });
+
   it('replays from its seed, whoever dies when', () => {
     const rule: FaultRule = { action: 'crash', probability: 0.5 };
     fc.assert(
