@@ -2,10 +2,11 @@
 // needed. Linux gives each thread a nice value; to lower it again takes a right (CAP_SYS_NICE, or RLIMIT_NICE), and where the host
 // grants none the thread starts like any other.
 import { readdirSync } from 'node:fs';
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 
-/** Nice value: about a tenth of an actor's share where both want a processor. */
-const NICE = 10;
+/** Steps of nice below the others: about a tenth of an actor's share where both want a processor. */
+const STEPS = 10;
+const LOWEST = 19;
 
 /** Undefined before the first trial. */
 let canRaise: boolean | undefined;
@@ -15,10 +16,10 @@ function threadIds(): Set<number> {
 }
 
 /** Tried with one step on the first thread, which keeps that step where the answer is no. */
-function tryToRaise(tid: number): boolean {
+function tryToRaise(tid: number, usual: number): boolean {
   try {
-    setPriority(tid, 1);
-    setPriority(tid, 0);
+    setPriority(tid, usual + 1);
+    setPriority(tid, usual);
     return true;
   } catch {
     return false;
@@ -36,7 +37,9 @@ export function startInBackground<T>(start: () => T): { readonly started: T; rea
   const started = start();
   const tid = [...threadIds()].find((id) => !before.has(id));
   if (tid === undefined) return { started, raise: () => {} };
-  canRaise ??= tryToRaise(tid);
+  const usual = getPriority(process.pid); // the main thread's: that of all which were started from it
+  if (usual === LOWEST) return { started, raise: () => {} };
+  canRaise ??= tryToRaise(tid, usual);
   if (!canRaise) return { started, raise: () => {} };
   const setNice = (nice: number): void => {
     try {
@@ -45,6 +48,6 @@ export function startInBackground<T>(start: () => T): { readonly started: T; rea
       // It is gone.
     }
   };
-  setNice(NICE);
-  return { started, raise: () => setNice(0) };
+  setNice(Math.min(usual + STEPS, LOWEST));
+  return { started, raise: () => setNice(usual) };
 }

@@ -42,6 +42,10 @@ it.runIf(mayRaise)('starts a thread behind all others and gives it their priorit
   expect(nices(node)).toEqual([10, 0, 10, 0]);
 });
 
+it.runIf(mayRaise)('knows the priority of its own process', () => {
+  expect(nices(['nice', '-n', '5', ...node])).toEqual([15, 5, 15, 5]);
+});
+
 it.runIf(canDrop)('leaves a thread alone where its priority could not be raised again', () => {
   expect(nices([...WITHOUT_RIGHT, ...node])).toEqual([1, 1, 0, 0]);
 });
