@@ -98,23 +98,25 @@ export class RequestPath {
   /** The words of the block that stay as they are. */
   #describe({ capacitySectors, readonly }: DiskPlan): void {
     const { doorbell, layout, name, ram, views } = this.#ctx;
-    const put = (offset: number, value: number): void =>
-      void (views.u32[this.#block + (offset >>> 2)] = value);
-    put(B.DOORBELL, doorbell.offset);
-    put(B.HEARTBEAT, layout.actors[name]!.heartbeat.offset);
-    put(B.RAM, ram.layout.ramOffset);
-    put(B.LOW_RAM, ram.layout.lowBytes);
-    put(B.HIGH_RAM, ram.layout.highBytes);
-    put(B.CODE_MAP, layout.shared.codeMap.offset);
     const vcpus = this.#ctx.wire === undefined ? layout.vcpus : [];
-    put(B.VCPU_COUNT, vcpus.length);
+    B.fillServiceBlock(views.u32, this.#block, [
+      [B.DOORBELL, doorbell.offset],
+      [B.HEARTBEAT, layout.actors[name]!.heartbeat.offset],
+      [B.RAM, ram.layout.ramOffset],
+      [B.LOW_RAM, ram.layout.lowBytes],
+      [B.HIGH_RAM, ram.layout.highBytes],
+      [B.CODE_MAP, layout.shared.codeMap.offset],
+      [B.READ_ONLY, readonly ? 1 : 0],
+      [B.CAPACITY, capacitySectors % 0x1_0000_0000],
+      [B.CAPACITY + 4, Math.floor(capacitySectors / 0x1_0000_0000)],
+      [B.VCPU_COUNT, vcpus.length],
+    ]);
     vcpus.forEach(({ lapic, state }, i) => {
-      put(B.VCPUS + i * B.VCPU_BYTES, lapic.offset);
-      put(B.VCPUS + i * B.VCPU_BYTES + 4, state.offset + PENDING);
+      B.fillServiceBlock(views.u32, this.#block + ((i * B.VCPU_BYTES) >>> 2), [
+        [B.VCPUS, lapic.offset],
+        [B.VCPUS + 4, state.offset + PENDING],
+      ]);
     });
-    put(B.READ_ONLY, readonly ? 1 : 0);
-    put(B.CAPACITY, capacitySectors % 0x1_0000_0000);
-    put(B.CAPACITY + 4, Math.floor(capacitySectors / 0x1_0000_0000));
   }
 
   /** Moves the data of the request in the block. Never throws: the routine has taken the request. */

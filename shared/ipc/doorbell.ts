@@ -21,6 +21,8 @@ export const BELL_END = 64;
 export const DOORBELL_BYTES = 64;
 const BITS = 0;
 const SLEEPING = 1;
+/** For generated code: byte offset in a doorbell. */
+export const DOORBELL_SLEEPING = SLEEPING * 4;
 const SPIN_TURNS = 1000;
 
 /** The index of a doorbell's word in an Int32Array over the arena; what the verbs below take. */

@@ -8,6 +8,10 @@ const COUNT = 0;
 const PHASE = 1;
 const WORK = 2;
 const DEPTH = 3;
+/** For generated code: byte offsets in a heartbeat. */
+export const HEARTBEAT_PHASE = PHASE * 4;
+export const HEARTBEAT_WORK = WORK * 4;
+export const HEARTBEAT_DEPTH = DEPTH * 4;
 
 /** Its thread starts and loads its modules. */
 export const PHASE_STARTING = 0;

@@ -215,13 +215,14 @@ export class VirtioPciTransport implements RegisterHandler {
     if (this.#notified !== 0 || this.#owesInterrupts || !this.#isLive) return false;
     const { pci, registerPage } = this.#env;
     const { capability, vectors } = P.msixPlace(this.queues.length);
-    const put = (offset: number, value: number): void => void (this.#u32[block + (offset >>> 2)] = value);
-    put(B.PENDING_QUEUES, registerPage.offset + P.PENDING_QUEUES_OFFSET);
-    put(B.PCI_COMMAND_PLACE, pci.config.offset + PCI_COMMAND);
-    put(B.MSIX_FLAGS_PLACE, pci.config.offset + capability + PCI_MSIX_FLAGS);
-    put(B.MSIX_TABLE, pci.msix.offset);
-    put(B.MSIX_VECTORS, vectors);
-    put(B.ISR_PLACE, (this.#state + D.ISR_STATUS) << 2);
+    B.fillServiceBlock(this.#u32, block, [
+      [B.PENDING_QUEUES, registerPage.offset + P.PENDING_QUEUES_OFFSET],
+      [B.PCI_COMMAND_PLACE, pci.config.offset + PCI_COMMAND],
+      [B.MSIX_FLAGS_PLACE, pci.config.offset + capability + PCI_MSIX_FLAGS],
+      [B.MSIX_TABLE, pci.msix.offset],
+      [B.MSIX_VECTORS, vectors],
+      [B.ISR_PLACE, (this.#state + D.ISR_STATUS) << 2],
+    ]);
     return this.queues[index]!.lend(block);
   }
 

@@ -266,15 +266,16 @@ export class DeviceQueue {
     const signalled = this.#signalledUsed;
     if (!this.isOpen || this.#leftOver.length > 0 || signalled === undefined) return false;
     const { desc, avail, used, size } = this.#ring;
-    const put = (offset: number, value: number): void => void (this.#u32[block + (offset >>> 2)] = value);
-    put(B.QUEUE, this.#at << 2);
-    put(B.RING_DESC, desc);
-    put(B.RING_AVAIL, avail);
-    put(B.RING_USED, used);
-    put(B.RING_SIZE, size);
-    put(B.EVENT_IDX, this.eventIdx ? 1 : 0);
-    put(B.INDIRECT, this.indirect ? 1 : 0);
-    put(B.SIGNALLED_USED, signalled);
+    B.fillServiceBlock(this.#u32, block, [
+      [B.QUEUE, this.#at << 2],
+      [B.RING_DESC, desc],
+      [B.RING_AVAIL, avail],
+      [B.RING_USED, used],
+      [B.RING_SIZE, size],
+      [B.EVENT_IDX, this.eventIdx ? 1 : 0],
+      [B.INDIRECT, this.indirect ? 1 : 0],
+      [B.SIGNALLED_USED, signalled],
+    ]);
     return true;
   }
 

@@ -60,28 +60,20 @@ function header(type: number): Uint8Array {
   return Uint8Array.from({ length: 16 }, (_, i) => (i === 0 ? type : 0));
 }
 
+const DISK: Kind = {
+  name: 'virtio-blk',
+  share: 0.5,
+  create: createVirtioBlk,
+  plan: B.blkFunctionPlan(ACTOR),
+  params: () => ({ path: join(folder, 'disk.img'), readonly: false, serial: 'wild' }),
+  features: unionFeatures(DEFAULT_FEATURES, B.blkFeatures(false)),
+  mailboxes: [],
+  proof: { queue: 0, buffers: [header(B.VIRTIO_BLK_T_IN), 512, 1] },
+};
+
 const KINDS: readonly Kind[] = [
-  {
-    name: 'virtio-blk',
-    share: 0.5,
-    create: createVirtioBlk,
-    plan: B.blkFunctionPlan(ACTOR),
-    params: () => ({ path: join(folder, 'disk.img'), readonly: false, serial: 'wild' }),
-    features: unionFeatures(DEFAULT_FEATURES, B.blkFeatures(false)),
-    mailboxes: [],
-    proof: { queue: 0, buffers: [header(B.VIRTIO_BLK_T_IN), 512, 1] },
-  },
-  {
-    name: 'virtio-blk in WebAssembly',
-    asleep: true,
-    share: 0.5,
-    create: createVirtioBlk,
-    plan: B.blkFunctionPlan(ACTOR),
-    params: () => ({ path: join(folder, 'disk.img'), readonly: false, serial: 'wild' }),
-    features: unionFeatures(DEFAULT_FEATURES, B.blkFeatures(false)),
-    mailboxes: [],
-    proof: { queue: 0, buffers: [header(B.VIRTIO_BLK_T_IN), 512, 1] },
-  },
+  DISK,
+  { ...DISK, name: 'virtio-blk in WebAssembly', asleep: true },
   {
     name: 'virtio-console',
     share: 0.4,

@@ -2,8 +2,14 @@
 // TypeScript. Why: a device's next generation starts in a new isolate, where all JavaScript is cold for a second or two; WebAssembly is
 // compiled once a process. What is unusual ends it and is served the usual way (actors/virtio-blk/device.ts): other requests,
 // errors, register accesses, control calls. virtio-v1.2 §5.2.6.
-import { BELL_QUEUE } from '#shared/ipc/doorbell.js';
-import { PHASE_IDLE, PHASE_RUNNING } from '#shared/ipc/heartbeat.js';
+import { BELL_QUEUE, DOORBELL_SLEEPING } from '#shared/ipc/doorbell.js';
+import {
+  HEARTBEAT_DEPTH,
+  HEARTBEAT_PHASE,
+  HEARTBEAT_WORK,
+  PHASE_IDLE,
+  PHASE_RUNNING,
+} from '#shared/ipc/heartbeat.js';
 import { PCI_COMMAND_MASTER } from '#shared/pci/registers.js';
 import type { Value } from '#shared/translate/emitter.js';
 import {
@@ -26,11 +32,6 @@ import { MSI_ROUTINES } from './msi-routines.js';
 import { PEEK_EMPTY, PEEK_UNUSUAL, QUEUE_ROUTINES, availIdx, queueWord, word } from './queue-routines.js';
 import * as B from './service-block.js';
 
-// Words after the one that DOORBELL and HEARTBEAT name: doorbell.ts, heartbeat.ts.
-const BELL_SLEEPING = 4;
-const HEART_PHASE = 4;
-const HEART_WORK = 8;
-const HEART_DEPTH = 12;
 /** Of the disk, whose queue it is. */
 const QUEUE_BIT = 1;
 /** About ten microseconds of looking at the doorbell before sleep. */
@@ -45,7 +46,7 @@ const beat = (e: RoutineEmitter): void => {
 };
 
 const setPhase = (e: RoutineEmitter, phase: number): void =>
-  e.storeAtomic('i32', word(e, B.HEARTBEAT), HEART_PHASE, e.i32(phase));
+  e.storeAtomic('i32', word(e, B.HEARTBEAT), HEARTBEAT_PHASE, e.i32(phase));
 
 const bell = (e: RoutineEmitter): Value => e.atomic('load', 'i32', word(e, B.DOORBELL), 0);
 
@@ -97,9 +98,9 @@ const execute: Routine = {
     e.call('complete', [e.add(e.select(gives, word(e, B.DATA_BYTES), e.i32(0)), e.i32(1))]);
     beat(e);
     const heart = word(e, B.HEARTBEAT);
-    e.storeArena(heart, 'i32', HEART_WORK, e.add(e.loadArena(heart, 'i32', HEART_WORK), e.i32(1)));
+    e.storeArena(heart, 'i32', HEARTBEAT_WORK, e.add(e.loadArena(heart, 'i32', HEARTBEAT_WORK), e.i32(1)));
     const depth = e.and(e.sub(availIdx(e), queueWord(e, S.QUEUE_NEXT_USED)), e.i32(0xffff));
-    e.storeArena(heart, 'i32', HEART_DEPTH, depth);
+    e.storeArena(heart, 'i32', HEARTBEAT_DEPTH, depth);
     e.if(e.call('takeSignal', []), () => void e.call('interruptQueue', []));
     return e.i32(0);
   },
@@ -166,9 +167,9 @@ const service: Routine = {
       });
       setPhase(e, PHASE_IDLE);
       const doorbell = word(e, B.DOORBELL);
-      e.storeAtomic('i32', doorbell, BELL_SLEEPING, e.i32(1));
+      e.storeAtomic('i32', doorbell, DOORBELL_SLEEPING, e.i32(1));
       const woken = e.waitArena(doorbell, e.i32(0), timeoutNs!);
-      e.storeAtomic('i32', doorbell, BELL_SLEEPING, e.i32(0));
+      e.storeAtomic('i32', doorbell, DOORBELL_SLEEPING, e.i32(0));
       e.branchIf(again, e.ne(woken, e.i32(TIMED_OUT)));
     });
     return e.i32(0);

@@ -48,7 +48,7 @@ function entryOf(e: RoutineEmitter, position: Value): Value {
 }
 
 /** (gpa: i64, bytes: i32) → the arena offset of that range, 0 when it is not all in RAM. */
-export const locate: Routine = {
+const locate: Routine = {
   parameters: ['i64', 'i32'],
   body: (e, [gpa, bytes]) => {
     const end = e.add(gpa!, e.extendU(bytes!));

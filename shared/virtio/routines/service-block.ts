@@ -67,3 +67,12 @@ const BLOCK_BYTES = SEGMENTS + MAX_SEGMENTS * SEGMENT_BYTES;
 export function serviceBlock(page: Region): Region {
   return { offset: page.offset + STATE_PAGE_BYTES - BLOCK_BYTES, bytes: BLOCK_BYTES };
 }
+
+/** Writes words of the block, which begins at word index `block`: pairs of byte offset and value. */
+export function fillServiceBlock(
+  u32: Uint32Array,
+  block: number,
+  words: readonly (readonly [offset: number, value: number])[],
+): void {
+  for (const [offset, value] of words) u32[block + (offset >>> 2)] = value;
+}
